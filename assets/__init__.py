@@ -1,0 +1,1 @@
+"""What exists: dataset, split, embeddings, adapted variants, comparison, and the checks on them."""

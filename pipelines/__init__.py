@@ -1,0 +1,1 @@
+"""What runs and when: definitions, the study component, jobs, schedules, sensors, the command line."""

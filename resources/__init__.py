@@ -1,0 +1,1 @@
+"""The world behind small interfaces: artefact store, model store, tracker, compute."""

@@ -1,0 +1,41 @@
+"""What every test stands on: one thread, a home of its own, and our own warnings as errors."""
+
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tunewise.home import Home
+from tunewise.privacy import keep_to_this_machine
+
+USERS_HOME = Home.default()
+"""Where archives of the package index are kept between runs."""
+
+keep_to_this_machine()
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--rebuild-golden", action="store_true", help="write the golden files anew instead of comparing with them")
+    parser.addoption("--data", type=Path, default=None, help="folder of public data sets for the tests that can use them")
+
+
+@pytest.fixture(autouse=True)
+def _own_warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", module=r"(tunewise|assets|resources|pipelines)\b")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home of the test's own."""
+    monkeypatch.setenv("TUNEWISE_HOME", str(tmp_path / "home"))
+    return Home.default()
+
+
+@pytest.fixture
+def real_home():
+    """The user's home, whose cache of package archives is filled once; for tests marked ``real``."""
+    return USERS_HOME

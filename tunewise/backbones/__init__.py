@@ -1,0 +1,1 @@
+"""Opening, loading and pooling pretrained models."""

@@ -1,0 +1,1 @@
+"""Reading tables, built-in corpora, splits, audits."""

@@ -1,0 +1,1 @@
+"""Frozen features: the packed forward pass and the row cache."""

@@ -1,0 +1,1 @@
+"""Metrics, intervals, costs, and the store of outcomes."""

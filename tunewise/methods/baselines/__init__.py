@@ -1,0 +1,1 @@
+"""What any use of a backbone has to beat."""

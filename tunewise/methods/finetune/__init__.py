@@ -1,0 +1,1 @@
+"""Training weights of the backbone itself, or output layers on it."""

@@ -1,0 +1,1 @@
+"""Training a few added parameters beside frozen weights."""

@@ -1,0 +1,1 @@
+"""Outcomes in; table, page and recommendation out."""
