@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tunewise.home import Home
-from tunewise.privacy import keep_to_this_machine
+from tunewise.privacy import silence_reports
 
 USERS_HOME = Home.default()
 """Where archives of the package index are kept between runs."""
 
-keep_to_this_machine()
+silence_reports()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +110,7 @@ def read_folder(folder: Path) -> ArtifactRef:
         kind = manifest["kind"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{folder} holds no readable {MANIFEST}, so it is not a finished artefact.") from error
-    found = {name: (folder / name).stat().st_size for name in _files_below(folder)}
+    found = _sizes_below(folder)
     if found != listed:
         odd = min(set(found.items()) ^ set(listed.items()))[0]
         raise ArtifactError(
@@ -153,6 +153,13 @@ def _refuse_other_keys(value: object) -> None:
             _refuse_other_keys(item)
 
 
+def _sizes_below(folder: Path) -> dict[str, int]:
+    try:
+        return {name: (folder / name).stat().st_size for name in _files_below(folder)}
+    except OSError as error:
+        raise ArtifactError(f"{folder} changed while it was read: {error}. Run again.") from error
+
+
 def _files_below(folder: Path) -> list[str]:
     paths = [path for path in folder.rglob("*") if path != folder / MANIFEST]
     if links := [path for path in paths if path.is_symlink()]:
@@ -171,7 +178,8 @@ def _write_manifest(folder: Path, kind: str) -> None:
 def _publish(staging: Path, target: Path) -> None:
     if target.exists() and not is_whole(target):
         broken = target.with_name(f".{target.name}.broken-{uuid.uuid4().hex}")
-        target.rename(broken)
+        with suppress(FileNotFoundError):  # another process may have cleared it away first
+            target.rename(broken)
         shutil.rmtree(broken, ignore_errors=True)
     try:
         staging.rename(target)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = "tunewise"
+ROOT = Path(__file__).parent
 
 
 @cache
@@ -26,6 +27,13 @@ def code_sha256(*modules: str) -> str:
     for name in sorted(_closure(modules)):
         digest.update(f"{name}\n{_tree_without_docstrings(_file_of(name))}\n".encode())
     return digest.hexdigest()
+
+
+@cache
+def libraries_of(*modules: str) -> tuple[str, ...]:
+    """Return the packages besides tunewise that ``modules`` and every tunewise module they import need, by import name."""
+    names = {name.partition(".")[0] for module in _closure(modules) for name in _imported_names(module)}
+    return tuple(sorted(names - {PACKAGE}))
 
 
 def _closure(modules: tuple[str, ...]) -> set[str]:
@@ -40,43 +48,60 @@ def _closure(modules: tuple[str, ...]) -> set[str]:
 
 
 def _file_of(module: str) -> Path:
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
+    """Return a module's file by its place below the package; asking the import system would import its parents."""
+    place = ROOT.joinpath(*module.split(".")[1:])
+    file = place / "__init__.py" if place.is_dir() else place.with_name(f"{place.name}.py")
+    if module.partition(".")[0] != PACKAGE or not file.is_file():
         raise ModuleNotFoundError(module)
-    return Path(spec.origin)
+    return file
 
 
 def _is_module(name: str) -> bool:
     try:
-        return importlib.util.find_spec(name) is not None
+        return _file_of(name).is_file()
     except ModuleNotFoundError:
         return False
 
 
+@cache
 def _imports_of(module: str) -> list[str]:
+    # The root package only re-exports `tunewise.run`, through which everything would follow.
+    return [name for name in _imported_names(module) if name.startswith(f"{PACKAGE}.") and _is_module(name)]
+
+
+@cache
+def _imported_names(module: str) -> set[str]:
+    """Return the dotted names a module imports and its packages; of ``from x import y`` both ``x`` and ``x.y``."""
     file = _file_of(module)
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     found = {".".join(module.split(".")[:n]) for n in range(1, module.count(".") + 1)}
-    for node in _walk_what_runs(ast.parse(file.read_bytes())):
+    for node in _walk_what_runs(_parsed(file)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
             found |= {str(origin)} | {f"{origin}.{alias.name}" for alias in node.names}
-    # The root package only re-exports `tunewise.run`, through which everything would follow.
-    return [name for name in found if name.startswith(f"{PACKAGE}.") and _is_module(name)]
+    return found
 
 
 def _walk_what_runs(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield every node except those below ``if TYPE_CHECKING``, which never run."""
+    """Yield every node except those below ``if TYPE_CHECKING``, which never run; its ``else`` does."""
     yield node
-    if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
-        for child in ast.iter_child_nodes(node):
-            yield from _walk_what_runs(child)
+    children = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        children = iter(node.orelse)
+    for child in children:
+        yield from _walk_what_runs(child)
 
 
+@cache
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes())
+
+
+@cache
 def _tree_without_docstrings(file: Path) -> str:
-    tree = ast.parse(file.read_bytes())
+    tree = _parsed(file)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

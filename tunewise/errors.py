@@ -34,3 +34,7 @@ class ArtifactError(TunewiseError):
 
 class FitError(TunewiseError):
     """A fit did not end in a usable predictor, for instance because its loss became NaN."""
+
+
+class ComparisonError(TunewiseError):
+    """Outcomes cannot be compared: other test rows, another task, or one fit given twice."""

@@ -26,8 +26,12 @@ from tunewise.methods import catalogue
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAME = r"^[a-z][a-z0-9_]{0,62}$"
-"""Names become asset keys, folders and MLflow run names, so they hold nothing that any of these would escape."""
+NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+"""Names become asset keys, folders and MLflow run names, so they hold nothing that any of these would escape.
+Dagster joins study and variant by two underscores into a step's name, so a name has single ones."""
+
+MAX_NAME = 63
+"""Longest name that Kubernetes takes for a label."""
 
 RESERVED_NAMES = ("dataset", "split", "embeddings", "comparison", "study")
 """Assets that every study has besides its variants."""
@@ -42,8 +46,8 @@ class _Part(BaseModel):
 class PackageFile(_Part):
     """A file inside a package of the user's own index, pinned by version and hash."""
 
-    package: str = Field(min_length=1, description="Name of the package.")
-    version: str = Field(min_length=1, description="Exact version.")
+    package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the package.")
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$", description="Exact version.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the package archive.")
     member: str = Field(
         min_length=1, description="Path inside the archive; `outer.tar.gz!inner/file` reaches into an archive inside it."
@@ -53,7 +57,8 @@ class PackageFile(_Part):
 Source = Annotated[
     str | PackageFile,
     Field(
-        description="`path:FILE` or a bare path (relative to the study file), `hub:ORG/NAME@REVISION`, `archive:NAME`, or a package file."
+        description="`path:FILE` or a bare path (relative to the study file), `hub:ORG/NAME@REVISION`, `archive:NAME`, "
+        "or a package file."
     ),
 ]
 
@@ -166,7 +171,7 @@ class Data(_Part):
 class BackboneSpec(_Part):
     """A pretrained model under a short name."""
 
-    name: str = Field(pattern=NAME)
+    name: str = Field(pattern=NAME, max_length=MAX_NAME)
     source: Source
     kind: Kind = Field("encoder", description="`encoder` (BERT-shaped) or `decoder` (a causal language model).")
     max_tokens: int | None = Field(None, gt=0, description="Cut texts here; the backbone's own limit unless given.")
@@ -179,7 +184,7 @@ class Compute(_Part):
     gpu_type: str | None = Field(None, description="A node label's value, such as `NVIDIA-H100-80GB-HBM3`.")
     cpus: int = Field(1, gt=0)
     memory_gb: float | None = Field(None, gt=0)
-    pool: str | None = Field(None, pattern=NAME, description="Dagster pool; `gpu` where GPUs are asked for.")
+    pool: str | None = Field(None, pattern=NAME, max_length=MAX_NAME, description="Dagster pool; `gpu` where GPUs are asked for.")
 
 
 class Tracking(_Part):
@@ -219,7 +224,9 @@ BudgetName = Literal["quick", "standard", "thorough"]
 class _Choice(_Part):
     """What all variants have in common; the catalogue adds ``method`` and ``settings``."""
 
-    name: str | None = Field(None, pattern=NAME, description="Asset, run and row; the method and what differs unless given.")
+    name: str | None = Field(
+        None, pattern=NAME, max_length=MAX_NAME, description="Asset, run and row; the method and what differs unless given."
+    )
     backbone: str | None = Field(None, description="Name of a backbone of the study; all that fit unless given.")
     compute: Compute | None = Field(None, description="What is given here replaces the study's.")
 
@@ -236,6 +243,8 @@ def _choice_of(method: Method) -> type[_Choice]:
 
 _CHOICES = {name: _choice_of(method) for name, method in catalogue().items()}
 VariantChoice: Any = Annotated[reduce(or_, _CHOICES.values()), Field(discriminator="method")]
+_VARIANTS_AS_WRITTEN: Any = tuple[Literal[tuple(_CHOICES)] | VariantChoice, ...] | None
+"""A method's name alone stands for the variant with its default settings."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +261,7 @@ class Variant:
 class Study(_Part):
     """One comparison: data, backbones, variants, seeds, budget. One study is one asset graph."""
 
-    name: str = Field(pattern=NAME)
+    name: str = Field(pattern=NAME, max_length=MAX_NAME)
     data: Data
     backbones: tuple[BackboneSpec, ...] = Field(
         default=(), validate_default=True, description="The embedded encoder `minilm` unless given."
@@ -271,7 +280,7 @@ class Study(_Part):
     tracking: Tracking = Field(default_factory=Tracking)
     description: str = ""
 
-    @field_validator("backbones", mode="before")
+    @field_validator("backbones", mode="before", json_schema_input_type=tuple[str | BackboneSpec, ...])
     @classmethod
     def _names_stand_for_archives(cls, value: Any) -> Any:
         items = value or ["minilm"]
@@ -279,7 +288,7 @@ class Study(_Part):
             return items
         return tuple({"name": item, "source": f"archive:{item}"} if isinstance(item, str) else item for item in items)
 
-    @field_validator("variants", mode="before")
+    @field_validator("variants", mode="before", json_schema_input_type=_VARIANTS_AS_WRITTEN)
     @classmethod
     def _names_stand_for_defaults(cls, value: Any) -> Any:
         items = [name for name, method in catalogue().items() if method.is_default] if value is None else value
@@ -395,9 +404,10 @@ def _any_of(kinds: frozenset[str]) -> str:
 
 def _plain(value: object) -> str:
     text = str(value).lower().replace("-", "minus_")
-    return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+    return re.sub(r"[^a-z0-9]+", "_", text).strip("_") or "none"
 
 
 def _short(name: str) -> str:
-    limit = 63
-    return name if len(name) <= limit else f"{name[: limit - 7]}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    if len(name) <= MAX_NAME:
+        return name
+    return f"{name[: MAX_NAME - 7].rstrip('_')}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"

@@ -1,0 +1,46 @@
+"""Dagster's instance below the home folder: no telemetry, and pools that hold even without a daemon."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tunewise.artifacts import write_atomically
+from tunewise.privacy import silence_reports
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tunewise.home import Home
+
+SETTINGS = """\
+telemetry:
+  enabled: false
+# A pool without a limit of its own lets one fit run at a time; raise it where there are more GPUs:
+#   dagster instance concurrency set gpu 2
+concurrency:
+  pools:
+    granularity: op
+    default_limit: 1
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 60
+"""
+
+
+def prepare_instance(home: Home) -> Path:
+    """Return the folder of Dagster's instance, written at the first use and named to every process started from here.
+
+    An instance the user chose by ``DAGSTER_HOME`` is left as it is. Without any instance Dagster would
+    keep runs in a temporary folder and let pools limit nothing.
+    """
+    silence_reports()
+    if chosen := os.environ.get("DAGSTER_HOME"):
+        from pathlib import Path
+
+        return Path(chosen)
+    settings = home.dagster / "dagster.yaml"
+    if not settings.exists():
+        write_atomically(settings, SETTINGS)
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    return home.dagster

@@ -1,0 +1,49 @@
+"""What of a study runs together, and when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets.graph import study_assets
+from assets.keys import COMPARISON
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+    from tunewise.study import Study
+
+
+def study_definitions(study: Study, base: Path) -> dg.Definitions:
+    """Return the assets of a study, the job that runs it whole, and its schedule.
+
+    Args:
+        study: The study.
+        base: The folder that its relative paths start from.
+    """
+    everything = dg.AssetSelection.key_prefixes(study.name)
+    job = dg.define_asset_job(study.name, selection=everything, description=study.description or None)
+    schedules = [] if study.cron is None else [_schedule(study.name, study.cron, job)]
+    return dg.Definitions(assets=study_assets(study, base), jobs=[job], schedules=schedules)
+
+
+def comparison_job(name: str) -> UnresolvedAssetJobDefinition:
+    """Return the job that compares what there is of the study called ``name``, without fitting anything."""
+    return dg.define_asset_job(
+        comparison_job_name(name),
+        selection=dg.AssetSelection.assets([name, COMPARISON]),
+        description=f"Compares the outcomes that {name} has, and names those that failed.",
+    )
+
+
+def comparison_job_name(name: str) -> str:
+    """Return the job's name; no study's own job has two underscores in it."""
+    return f"{name}__{COMPARISON}"
+
+
+def _schedule(name: str, cron: str, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    running = dg.DefaultScheduleStatus.RUNNING
+    return dg.ScheduleDefinition(name=f"{name}_schedule", job=job, cron_schedule=cron, default_status=running)

@@ -1,0 +1,110 @@
+"""A whole study in this process, one step after the other: what a notebook calls, without any orchestrator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunewise.contracts import no_progress
+from tunewise.errors import DataError, StudyError, TunewiseError
+from tunewise.home import Home
+from tunewise.privacy import silence_reports
+from tunewise.steps import (
+    Workplace,
+    audit_split,
+    compare,
+    embed_split,
+    fit_variant,
+    note_failure,
+    prepare_dataset,
+    split_dataset,
+    takes_features,
+    used_backbones,
+)
+from tunewise.study import BUDGETS
+from tunewise.study_file import read_study
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tunewise.artifacts import ArtifactRef
+    from tunewise.contracts import Backbone, Progress
+    from tunewise.study import Study, Variant
+    from tunewise.verdict import Verdict
+
+
+def run(
+    study: Study | Path | str,
+    *,
+    only: Sequence[str] = (),
+    budget: str | None = None,
+    home: Home | None = None,
+    progress: Progress = no_progress,
+) -> Verdict:
+    """Fit what a study plans, reuse what is there, and return what the comparison says.
+
+    A variant that fails is named in the verdict and stops no other.
+
+    Args:
+        study: A study, or the path of its file; a study's relative paths start from the current folder.
+        only: Names of variants; all of them unless given. The comparison shows the others as they are.
+        budget: Instead of the study's.
+        home: Where everything is kept; ``TUNEWISE_HOME`` or ``~/.tunewise`` unless given.
+        progress: Told how far each stage has come.
+
+    Raises:
+        StudyError: If the study is wrong or has no variant of a name in ``only``.
+        SourceError: If the data cannot be had.
+        DataError: If no honest result is possible with the data.
+    """
+    silence_reports()
+    is_file = isinstance(study, (str, Path))
+    declared, base = (read_study(Path(study)), Path(study).parent) if is_file else (study, Path.cwd())
+    place = Workplace(changed(declared, budget=budget), base.absolute(), home or Home.default(), progress)
+    variants = [place.study.variant(name) for name in only] or list(place.study.planned())
+    dataset = prepare_dataset(place)
+    split = split_dataset(place, dataset)
+    backbones = _opened(place, variants)
+    _refuse_what_blocks(place, dataset, split, next(iter(backbones.values()), None))
+    for name in dict.fromkeys(str(variant.backbone) for variant in variants if takes_features(variant)):
+        if name in backbones:
+            embed_split(place, split, backbones[name])
+    for variant in variants:
+        if not variant.method.needs or variant.backbone in backbones:
+            fit_variant(place, variant, split, backbones.get(str(variant.backbone)))
+    return compare(place, {name: backbone.fingerprint for name, backbone in backbones.items()})[0]
+
+
+def changed(study: Study, *, budget: str | None = None, seeds: Sequence[int] = ()) -> Study:
+    """Return ``study`` with another budget or other seeds, where they are given.
+
+    Raises:
+        StudyError: If there is no such budget, or a seed stands twice.
+    """
+    if budget is not None and budget not in BUDGETS:
+        raise StudyError(f"budget={budget!r} is unknown. Use {', '.join(BUDGETS)}.")
+    if len(set(seeds)) < len(seeds):
+        raise StudyError(f"seeds={list(seeds)} hold one twice; each is fitted once. Name different seeds.")
+    given = {"budget": budget, "seeds": tuple(seeds) or None}
+    return study.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+def _opened(place: Workplace, variants: Sequence[Variant]) -> dict[str, Backbone]:
+    """Return the backbones by name; what cannot be had fails its own variants alone."""
+    from tunewise.backbones.opening import open_backbone
+
+    opened = {}
+    for name in used_backbones(variants):
+        try:
+            opened[name] = open_backbone(place.study.backbone(name), base=place.base, home=place.home, progress=place.progress)
+        except TunewiseError as error:
+            for variant in variants:
+                if variant.backbone == name:
+                    note_failure(place, variant, str(error))
+    return opened
+
+
+def _refuse_what_blocks(place: Workplace, dataset: ArtifactRef, split: ArtifactRef, backbone: Backbone | None) -> None:
+    found = audit_split(place, dataset, split, backbone)
+    if blocking := [finding for finding in found if finding.is_blocking and not finding.passed]:
+        raise DataError(f"No honest result is possible with this data: {' '.join(finding.message for finding in blocking)}")

@@ -1,0 +1,316 @@
+"""The steps of a study as plain functions: each stores a folder, named by what determines it, and returns its reference.
+
+A step whose folder is whole does nothing. Assets call these, and so does `tunewise.running` where there is
+no orchestrator.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunewise.artifacts import ArtifactRef, is_whole, new_folder, read_folder, sha256_of_file, sha256_of_json
+from tunewise.code_hash import code_sha256
+from tunewise.contracts import Need, no_progress
+from tunewise.device import apply, detect
+from tunewise.errors import StudyError, TunewiseError
+from tunewise.outcome import Missing, Row
+from tunewise.sources import ArchiveSource, HubSource, fetch_file, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from tunewise.contracts import Backbone, Device, Progress, Split, Texts
+    from tunewise.data.dataset import Dataset
+    from tunewise.data.findings import Finding
+    from tunewise.features import FeaturesReport
+    from tunewise.home import Home
+    from tunewise.study import Compute, PackageFile, Study, Variant
+    from tunewise.verdict import Verdict
+
+FINDINGS, REPORT, FITS = "findings.json", "features.json", "fits.json"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A study, where its relative paths start from, and where everything is kept."""
+
+    study: Study
+    base: Path
+    home: Home
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What fitting one variant on every seed came to."""
+
+    rows: tuple[Row, ...]
+    missing: tuple[Missing, ...]
+    reference: ArtifactRef | None
+    """Names the outcomes; none where a seed has none."""
+
+
+def device_of(compute: Compute) -> Device:
+    """Return where a fit runs: as many threads and as much GPU as the study says, or all there is where it says nothing.
+
+    Raises:
+        StudyError: If it asks for a GPU and none is here.
+    """
+    said = compute.model_fields_set
+    device = detect(compute.cpus if "cpus" in said else None, allow_gpu="gpus" not in said or compute.gpus > 0)
+    if compute.gpus and device.kind != "cuda":
+        raise StudyError(
+            f"compute.gpus={compute.gpus} was given and this process sees no CUDA device, so the fit would run on the CPU and "
+            "its costs be taken for a GPU's. Run it where there is one, or remove the line."
+        )
+    return device
+
+
+def prepare_dataset(place: Workplace) -> ArtifactRef:
+    """Store the study's labelled rows.
+
+    They are read anew when a file's bytes, what the study says of them, or the code that reads them is
+    another. A revision of a hub stands still until it is named anew.
+
+    Raises:
+        SourceError: If a table cannot be had.
+        DataError: If one cannot be read, or holds no classes that could be learned.
+    """
+    data = place.study.data
+    own = [source for source in (data.split.development, data.split.test) if not isinstance(source, (int, float))]
+    said = data.model_dump(mode="json", exclude={"split": {"salt"}})
+    content = [_content(source, place) for source in (data.source, *own)]
+    key = sha256_of_json([said, content, code_sha256("tunewise.data.dataset")])
+
+    def write(folder: Path) -> None:
+        from tunewise.data.dataset import build_dataset, write_dataset
+
+        write_dataset(build_dataset(data, base=place.base, home=place.home, progress=place.progress), folder)
+
+    return _stored(place.home, "dataset", key, write)
+
+
+def read_stored_dataset(reference: ArtifactRef) -> Dataset:
+    """Return the rows that `prepare_dataset` stored."""
+    from tunewise.data.dataset import read_dataset
+
+    return read_dataset(reference.folder)
+
+
+def split_dataset(place: Workplace, dataset: ArtifactRef) -> ArtifactRef:
+    """Store the side of every row.
+
+    Raises:
+        DataError: If a side is left empty, or a class has no training row.
+    """
+    rule = place.study.data.split
+    salt = rule.salt or place.study.name
+    key = sha256_of_json([dataset.sha256, rule.model_dump(mode="json"), salt, code_sha256("tunewise.data.split")])
+
+    def write(folder: Path) -> None:
+        from tunewise.data.split import make_split, write_split
+
+        write_split(make_split(read_stored_dataset(dataset), rule, salt), folder)
+
+    return _stored(place.home, "split", key, write)
+
+
+def read_stored_split(reference: ArtifactRef) -> Split:
+    """Return the split that `split_dataset` stored."""
+    from tunewise.data.split import read_split
+
+    return read_split(reference.folder)
+
+
+def audit_split(
+    place: Workplace, dataset: ArtifactRef, split: ArtifactRef, backbone: Backbone | None = None
+) -> tuple[Finding, ...]:
+    """Return what the audit says of the rows and their split, stored at the first call.
+
+    Args:
+        place: The study.
+        dataset: What `prepare_dataset` returned.
+        split: What `split_dataset` returned.
+        backbone: Whose limit the texts' lengths are held against; lengths are not checked without one.
+    """
+    from tunewise.data.findings import Finding
+
+    limit = None if backbone is None else [backbone.tokenizer_sha256, backbone.max_tokens]
+    key = sha256_of_json([dataset.sha256, split.sha256, limit, code_sha256("tunewise.data.audit")])
+
+    def write(folder: Path) -> None:
+        from tunewise.data.audit import audit
+
+        count = None if backbone is None else _counter_of_tokens(backbone)
+        found = audit(
+            read_stored_dataset(dataset),
+            read_stored_split(split),
+            token_lengths=count,
+            max_tokens=None if backbone is None else backbone.max_tokens,
+        )
+        (folder / FINDINGS).write_text(json.dumps([finding.to_json() for finding in found], indent=1))
+
+    stored = json.loads((_stored(place.home, "audit", key, write).folder / FINDINGS).read_text())
+    return tuple(Finding(one["name"], one["passed"], one["message"], tuple(one["rows"])) for one in stored)
+
+
+def embed_split(place: Workplace, split: ArtifactRef, backbone: Backbone) -> ArtifactRef:
+    """Put the features of the split's rows into the row cache and store a report of what that took."""
+    device, n_rows = device_of(place.study.compute), place.study.effort.max_train_rows
+    state = [device.kind, device.dtype, device.n_threads]
+    key = sha256_of_json([split.sha256, backbone.fingerprint, state, n_rows, code_sha256("tunewise.features")])
+
+    def write(folder: Path) -> None:
+        from tunewise.features import compute_features
+
+        apply(device)
+        report = compute_features(
+            read_stored_split(split), backbone, device, home=place.home, max_train_rows=n_rows, progress=place.progress
+        )
+        (folder / REPORT).write_text(json.dumps(report.to_json(), indent=1))
+
+    return _stored(place.home, "embeddings", key, write)
+
+
+def read_stored_report(reference: ArtifactRef) -> FeaturesReport:
+    """Return the report that `embed_split` stored."""
+    from tunewise.features import FeaturesReport
+
+    return FeaturesReport(**json.loads((reference.folder / REPORT).read_text()))
+
+
+def fit_variant(place: Workplace, variant: Variant, split: ArtifactRef, backbone: Backbone | None) -> Fits:
+    """Fit ``variant`` on every seed of the study, reusing the outcomes there are.
+
+    A seed that fails is noted as failed and stops no other. What interrupts the process is no failure: it
+    leaves the work folder, and the next call goes on from there.
+    """
+    rows: list[Row] = []
+    missing: list[Missing] = []
+    seeds = place.study.seeds
+    stored = read_stored_split(split)
+    for done, seed in enumerate(seeds):
+        place.progress(f"{variant.name}: seeds", done, len(seeds))
+        fitted = _fit_seed(place, variant, seed, stored, backbone)
+        (rows if isinstance(fitted, Row) else missing).append(fitted)  # pyright: ignore[reportArgumentType] - sorted by type
+    place.progress(f"{variant.name}: seeds", len(seeds), len(seeds))
+    return Fits(tuple(rows), tuple(missing), None if missing else _store_fits(place.home, rows))
+
+
+def note_failure(place: Workplace, variant: Variant, message: str) -> tuple[Missing, ...]:
+    """Note that no seed of ``variant`` could be fitted, and return what is missing."""
+    return tuple(_failed(place, variant, seed, message) for seed in place.study.seeds)
+
+
+def _fit_seed(place: Workplace, variant: Variant, seed: int, split: Split, backbone: Backbone | None) -> Row | Missing:
+    from tunewise.evaluation.outcomes import Place, folder_of, point_to
+    from tunewise.request import Request
+    from tunewise.trials import run_variant
+
+    try:
+        device = device_of(variant.compute)
+        request = Request.of(place.study, variant, seed, split=split, backbone=backbone, device=device)
+        if variant.method.needs and not is_whole(folder_of(request.key, place.home)):
+            apply(device)
+        outcome, is_reused = run_variant(request, home=place.home, progress=place.progress)
+    except Exception as error:
+        message = str(error) if isinstance(error, TunewiseError) else f"{type(error).__name__}: {error}"
+        log.warning("%s, seed %d, failed: %s", variant.name, seed, message, exc_info=error)
+        return _failed(place, variant, seed, message)
+    point_to(outcome, Place(place.study.name, variant.name, seed), place.home, is_reused=is_reused)
+    return Row(variant.name, seed, outcome, is_reused)
+
+
+def _failed(place: Workplace, variant: Variant, seed: int, message: str) -> Missing:
+    from tunewise.evaluation.outcomes import Place, point_to_failure
+
+    point_to_failure(message, Place(place.study.name, variant.name, seed), place.home)
+    return Missing(variant.name, seed, "failed", message)
+
+
+def compare(place: Workplace, fingerprints: Mapping[str, str] | None = None) -> tuple[Verdict, ArtifactRef]:
+    """Write the comparison of the outcomes there are, naming those that failed, are stale or never ran.
+
+    Args:
+        place: The study; its page is written into its folder.
+        fingerprints: The backbones' fingerprints as they are now, by name; an outcome of another one is stale.
+    """
+    from tunewise.evaluation.outcomes import latest_rows
+    from tunewise.verdict import build_verdict, write_page
+
+    dataset = prepare_dataset(place)
+    reference = split_dataset(place, dataset)
+    split = read_stored_split(reference)
+    rows, missing = latest_rows(place.study, place.home, split.fingerprint, backbones=fingerprints)
+    texts = dict(zip(split.test.ids, split.test.texts, strict=True))
+    findings = [finding.to_json() for finding in audit_split(place, dataset, reference)]
+    verdict = build_verdict(place.study, rows, missing, texts=texts, findings=findings)
+    return verdict, read_folder(write_page(verdict, page_folder(place)).parent)
+
+
+def page_folder(place: Workplace) -> Path:
+    """Return the folder of the study's page."""
+    return place.home.study(place.study.name) / "comparison"
+
+
+def used_backbones(variants: Iterable[Variant]) -> tuple[str, ...]:
+    """Return the backbones that some of ``variants`` use, the first first."""
+    return tuple(dict.fromkeys(variant.backbone for variant in variants if variant.backbone and variant.method.needs))
+
+
+def takes_features(variant: Variant) -> bool:
+    """Say whether a variant is fitted on frozen features."""
+    return Need.EMBEDDINGS in variant.method.needs
+
+
+def _store_fits(home: Home, rows: list[Row]) -> ArtifactRef:
+    """Store the list of the outcomes, which stay where they are."""
+    listed = [{"seed": row.seed, "key": row.outcome.key, "folder": str(row.outcome.folder)} for row in rows]
+    return _stored(home, "fits", sha256_of_json(listed), lambda folder: _write_json(folder / FITS, listed))
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1))
+
+
+def _counter_of_tokens(backbone: Backbone) -> Callable[[Texts], np.ndarray]:
+    """Return a function that counts a text's tokens as the backbone sees them, before any is cut."""
+    import numpy as np
+
+    from tunewise.backbones.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(backbone)
+
+    def count(texts: Texts) -> np.ndarray:
+        firsts = [text if isinstance(text, str) else text[0] for text in texts]
+        seconds = None if not texts or isinstance(texts[0], str) else [text[1] for text in texts]
+        encoded = tokenizer(firsts, seconds, truncation=False, verbose=False)["input_ids"]
+        return np.array([len(ids) for ids in encoded])
+
+    return count
+
+
+def _content(source: str | PackageFile, place: Workplace) -> list[str]:
+    """Return what tells one state of a source from another."""
+    origin = parse(source)
+    if isinstance(origin, ArchiveSource):
+        return ["archive", origin.sha256, origin.member]
+    if isinstance(origin, HubSource):
+        return ["hub", origin.repository, origin.revision]
+    return ["file", sha256_of_file(fetch_file(source, base=place.base, home=place.home, progress=place.progress))]
+
+
+def _stored(home: Home, kind: str, key: str, write: Callable[[Path], None]) -> ArtifactRef:
+    """Return the reference of the folder that ``key`` determines, letting ``write`` fill it where it is not whole."""
+    target = home.artifacts / kind / key
+    if not is_whole(target):
+        with new_folder(target, kind) as folder:
+            write(folder)
+    return read_folder(target)

@@ -1,0 +1,113 @@
+"""Texts as token numbers, and the plans that cut rows into batches of similar length.
+
+A step takes a fixed number of rows, so that every row weighs the same whatever its length. Its forward
+passes take a limited number of tokens, so that memory is bounded. Both plans are functions of lengths
+and a generator alone: the same rows are always cut the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerFast
+
+    from tunewise.contracts import Texts
+
+BATCHES_PER_WINDOW = 32
+"""Rows are sorted by length within so many batches: enough that padding all but vanishes, few enough that
+the batches of every epoch differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Token numbers of texts, unpadded. Shapes: every array of ``ids`` and ``types`` has its text's length."""
+
+    ids: tuple[np.ndarray, ...]
+    types: tuple[np.ndarray, ...] | None
+    """Which side of a pair a token is on; none where the texts are no pairs or the model does not ask."""
+    pad: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Return the number of tokens of each text. Shape: (n_texts,)."""
+        return np.array([len(row) for row in self.ids], dtype=np.int64)
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, texts: Texts, max_tokens: int) -> Encoded:
+    """Return the token numbers of ``texts``, cut at ``max_tokens``; a text without any token becomes one padding token."""
+    pad = tokenizer.pad_token_id if isinstance(tokenizer.pad_token_id, int) else 0
+    if not len(texts):
+        return Encoded((), None, pad)
+    are_pairs = not isinstance(texts[0], str)
+    first = [text[0] if are_pairs else str(text) for text in texts]
+    second = [text[1] for text in texts] if are_pairs else None
+    found = tokenizer(first, second, truncation=True, max_length=max_tokens, return_attention_mask=False)
+    ids = tuple(np.array(row or [pad], dtype=np.int64) for row in found["input_ids"])
+    types = found.get("token_type_ids") if are_pairs else None
+    return Encoded(ids, tuple(np.array(row or [0], dtype=np.int64) for row in types) if types else None, pad)
+
+
+def collate(encoded: Encoded, rows: np.ndarray, device: str) -> dict[str, Tensor]:
+    """Return the padded batch of ``rows`` as the model takes it. Shapes: (n_rows, longest)."""
+    import torch
+
+    batch = {"input_ids": _padded(encoded.ids, rows, encoded.pad), "attention_mask": _mask(encoded.ids, rows)}
+    if encoded.types is not None:
+        batch["token_type_ids"] = _padded(encoded.types, rows, 0)
+    return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+
+
+def epoch_plan(lengths: np.ndarray, batch_size: int, generator: np.random.Generator) -> list[np.ndarray]:
+    """Return the batches of one epoch, in random order: every row once, rows of similar length together.
+
+    Rows are shuffled, sorted by length within windows of 32 batches, cut into batches whose sizes differ
+    by one at most, and the batches are shuffled.
+
+    Args:
+        lengths: Tokens of each row. Shape: (n_rows,).
+        batch_size: Most rows per batch.
+        generator: Draws both shuffles.
+    """
+    n_batches = -(-len(lengths) // batch_size)
+    shuffled = generator.permutation(len(lengths))
+    # Cutting evenly leaves no small last batch, whose rows would count for more than others.
+    bounds = np.linspace(0, len(lengths), n_batches + 1).round().astype(np.int64)
+    for first in range(0, n_batches, BATCHES_PER_WINDOW):
+        start, end = bounds[first], bounds[min(first + BATCHES_PER_WINDOW, n_batches)]
+        window = shuffled[start:end]
+        shuffled[start:end] = window[np.argsort(lengths[window], kind="stable")]
+    return [shuffled[bounds[i] : bounds[i + 1]] for i in generator.permutation(n_batches)]
+
+
+def passes(rows: np.ndarray, lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Return ``rows`` sorted by length and cut so that no padded batch exceeds ``max_tokens``, unless one row does.
+
+    Args:
+        rows: Indices into ``lengths``.
+        lengths: Tokens of every row there is.
+        max_tokens: Most positions of one forward pass, padding included.
+    """
+    ordered = rows[np.argsort(lengths[rows], kind="stable")]
+    cuts, start = [], 0
+    for i, row in enumerate(ordered):
+        if i > start and (i + 1 - start) * lengths[row] > max_tokens:
+            cuts.append(i)
+            start = i
+    return np.split(ordered, cuts) if len(ordered) else []
+
+
+def _padded(values: tuple[np.ndarray, ...], rows: np.ndarray, fill: int) -> np.ndarray:
+    padded = np.full((len(rows), max(len(values[row]) for row in rows)), fill, dtype=np.int64)
+    for i, row in enumerate(rows):
+        padded[i, : len(values[row])] = values[row]
+    return padded
+
+
+def _mask(ids: tuple[np.ndarray, ...], rows: np.ndarray) -> np.ndarray:
+    lengths = np.array([len(ids[row]) for row in rows])
+    return (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
