@@ -40,8 +40,8 @@ def comparison_job(name: str) -> UnresolvedAssetJobDefinition:
 
 
 def comparison_job_name(name: str) -> str:
-    """Return the job's name; no study's own job has two underscores in it."""
-    return f"{name}__{COMPARISON}"
+    """Return the job's name. Steps have one pair of underscores in theirs and studies none, so nothing else is called so."""
+    return f"{name}__{COMPARISON}__alone"
 
 
 def _schedule(name: str, cron: str, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:

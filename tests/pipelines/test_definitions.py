@@ -59,6 +59,9 @@ def test_a_broken_study_is_an_asset_that_fails_with_its_error(studies):
     result = dg.materialize([broken], raise_on_error=False)
     (failure,) = result.filter_events(lambda event: event.is_step_failure)
 
+    jobs = {job.name for job in whole.get_repository_def().get_all_jobs()}
+
+    assert {"mine", "mine__comparison__alone"} <= jobs
     assert dg.AssetKey(["mine", "comparison"]) in whole.resolve_asset_graph().get_all_asset_keys()
     assert "budget: 'huge' is not allowed" in failure.step_failure_data.user_failure_data.description
 

@@ -94,14 +94,19 @@ def _damage_named(backbone: Backbone) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide transformers' progress bars inside the block: a trunk is loaded often, and in a moment."""
+    """Hide transformers' progress bars and reports inside the block: a trunk is loaded often, and in a moment.
+
+    The report lists weights that are left out on purpose, the pooler's; what is lacking is refused by `load_trunk`.
+    """
     from transformers.utils import logging
 
-    was_shown = logging.is_progress_bar_enabled()
+    was_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if was_shown:
             logging.enable_progress_bar()
 

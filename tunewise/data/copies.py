@@ -107,7 +107,7 @@ def _across(split: Sided, name: str, verb: str, found: list[_Copy]) -> Finding:
     for side in (1, 2):
         n, total = sum(split.sides[copy.row] == side for copy in found), int((split.sides == side).sum())
         if n:
-            parts.append(f"{n:,} of {total:,} {PARTS[side]} texts ({n / total:.1%}) {verb} in {' or '.join(PARTS[:side])}")
+            parts.append(f"{n:,} of {total:,} {PARTS[side]} texts ({100 * n / total:.2g}%) {verb} in {' or '.join(PARTS[:side])}")
     message = (
         f"{'; '.join(parts)}: a method may know their answer by heart, which flatters the score."
         if found

@@ -151,7 +151,7 @@ def _read_rows(data: Data, base: Path, home: Home, progress: Progress) -> _Rows:
         rows.texts += _texts(texts, [cells[name] for name in texts])
         rows.values += cells[data.label_column]
         rows.ids += cells[data.id] if data.id else [None] * table.num_rows
-        rows.sides += _sides(data.split.column, cells, side, table.num_rows)
+        rows.sides += _sides(data, cells, side, table.num_rows)
     progress("reading tables", len(tables), len(tables))
     return rows
 
@@ -177,8 +177,14 @@ def _texts(names: tuple[str, ...], columns: list[list[Any]]) -> Iterator[Text | 
         yield None if not is_whole else cells[0] if len(columns) == 1 else (cells[0], cells[1])
 
 
-def _sides(column: str | None, cells: dict[str, list[Any]], side: str | None, n_rows: int) -> list[str | None]:
+def _sides(data: Data, cells: dict[str, list[Any]], side: str | None, n_rows: int) -> list[str | None]:
+    column = data.split.column
     if column is None:
+        if side and SIDE_COLUMN in cells:
+            raise DataError(
+                f"Sides are given twice: by the splits of {data.source if side == 'train' else getattr(data.split, side)} and by "
+                "tables of their own for development or test. Leave the tables out, or give files instead of the hub's data set."
+            )
         return cells.get(SIDE_COLUMN, [side] * n_rows)
     sides = [side_of(str(cell)) for cell in cells[column]]
     if odd := sorted({str(cell) for cell, known in zip(cells[column], sides, strict=True) if known is None}):

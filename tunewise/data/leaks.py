@@ -46,7 +46,8 @@ def leaked_label(forms: Forms, labels: np.ndarray, classes: tuple[Label, ...]) -
         "leaked_label",
         passed=False,
         message=f"{counted(len(found), 'word')} may give the class away. {shown(word)!r} stands in {n:,} texts, "
-        f"{precision:.1%} of them {label!r}, and in {share:.1%} of that class. If it comes from how the data was made, take it out of the texts.",
+        f"{precision:.1%} of them {label!r}, and in {share:.1%} of that class. If it comes from how the data was made, take it "
+        "out of the texts.",
         rows=first_rows(
             {
                 "word": shown(word),

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
@@ -43,11 +42,11 @@ _DAMAGES = (OSError, ValueError, KeyError, TypeError, pa.ArrowException)
 class RowCache:
     """Features by the hash of their text, within one space."""
 
-    def __init__(self, root: Path | str | Any, space: str) -> None:
+    def __init__(self, root: Any, space: str) -> None:
         """Name the folder; nothing is created.
 
         Args:
-            root: A path, an address such as ``s3://bucket/folder``, or a UPath.
+            root: A path (text or `Path`), an address such as ``s3://bucket/folder``, or a UPath.
             space: Name of what determines a feature besides the text.
         """
         if hasattr(root, "fs"):
@@ -127,7 +126,7 @@ class RowCache:
             with suppress(FileNotFoundError):
                 self._filesystem.mv(path, f"{path}{SET_ASIDE}")
             warnings.warn(
-                f"{path} is cut or altered ({error}). It was set aside as *{SET_ASIDE}, and its features are computed again.",
+                f"{path} is cut or altered ({str(error).strip()}). It was set aside as *{SET_ASIDE}, and its features are computed again.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -147,11 +146,19 @@ def key_of(text: Text) -> bytes:
 def _to_parquet(keys: Sequence[bytes], features: Matrix, space: str) -> bytes:
     features = np.ascontiguousarray(features, dtype=np.float32)
     n_rows, width = features.shape
-    facts = {"space": space, "n_rows": n_rows, "width": width, **_hashes(b"".join(keys), features)}
+    facts = {
+        "space": space,
+        "n_rows": n_rows,
+        "width": width,
+        "keys_sha256": _sha256(b"".join(keys)),
+        "features_sha256": _sha256(features.data),
+    }
+    # pa.array and to_numpy would import pandas first, which takes longer than all the rest.
+    values = pa.Array.from_buffers(pa.float32(), features.size, [None, pa.py_buffer(features)])
     table = pa.table(
         {
-            "key": pa.array(list(keys), pa.binary(KEY_BYTES)),
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), width),
+            "key": pa.Array.from_buffers(pa.binary(KEY_BYTES), n_rows, [None, pa.py_buffer(b"".join(keys))]),
+            "vector": pa.FixedSizeListArray.from_arrays(values, width),
         }
     ).replace_schema_metadata({_METADATA: json.dumps(facts).encode()})
     stream = io.BytesIO()
@@ -167,24 +174,18 @@ def _from_parquet(file: BinaryIO, wanted: set[bytes], space: str) -> dict[bytes,
     """
     with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
         facts = json.loads(parquet.schema_arrow.metadata[_METADATA])
-        keys = parquet.read(columns=["key"]).column("key").combine_chunks()
-        raw = b"".join(keys.to_pylist())
-        if facts["space"] != space or len(keys) != facts["n_rows"] or hashlib.sha256(raw).hexdigest() != facts["keys_sha256"]:
+        keys = cast("list[bytes]", parquet.read(columns=["key"], use_threads=False).column("key").to_pylist())
+        if facts["space"] != space or len(keys) != facts["n_rows"] or _sha256(b"".join(keys)) != facts["keys_sha256"]:
             raise ValueError("its keys are not those that were written")
-        rows = np.flatnonzero(
-            pc.is_in(keys, value_set=pa.array(list(wanted), pa.binary(KEY_BYTES))).to_numpy(zero_copy_only=False)
-        )
-        if not len(rows):
+        rows = {key: i for i, key in enumerate(keys) if key in wanted}
+        if not rows:
             return {}
-        values = parquet.read(columns=["vector"]).column("vector").combine_chunks().flatten().to_numpy()
-    features = values.reshape(facts["n_rows"], facts["width"])
-    if _hashes(raw, features)["features_sha256"] != facts["features_sha256"]:
+        vectors = parquet.read(columns=["vector"], use_threads=False).column("vector").combine_chunks()
+    features = np.from_dlpack(vectors.flatten()).reshape(facts["n_rows"], facts["width"])
+    if _sha256(features.data) != facts["features_sha256"]:
         raise ValueError("its features are not those that were written")
-    return {keys[int(i)].as_py(): features[i] for i in rows}
+    return {key: features[i] for key, i in rows.items()}
 
 
-def _hashes(keys: bytes, features: np.ndarray) -> dict[str, str]:
-    return {
-        "keys_sha256": hashlib.sha256(keys).hexdigest(),
-        "features_sha256": hashlib.sha256(np.ascontiguousarray(features).data).hexdigest(),
-    }
+def _sha256(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -138,11 +139,11 @@ def _watch(command: list[str], environment: dict[str, str], place: Path, report:
 
 
 def _sizes_below(folder: Path) -> Iterator[int]:
-    for path in folder.rglob("*"):
-        try:
-            yield path.stat().st_size if path.is_file() else 0
-        except OSError:  # pip moved it away while we looked
-            continue
+    """Yield the sizes of files that pip makes and moves away while we look: ``os.walk`` passes over what is gone."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                yield Path(place, name).stat().st_size
 
 
 def _announced_bytes(log: Path) -> int:

@@ -1,4 +1,4 @@
-"""Texts as token numbers, and the plans that cut rows into batches of similar length.
+"""Plans that cut rows into batches of similar length, and the padded batches.
 
 A step takes a fixed number of rows, so that every row weighs the same whatever its length. Its forward
 passes take a limited number of tokens, so that memory is bounded. Both plans are functions of lengths
@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunewise.embeddings.tokens import pad_token_id_of, tokenize
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerFast
 
     from tunewise.contracts import Texts
+    from tunewise.embeddings.tokens import Tokens
 
 BATCHES_PER_WINDOW = 32
 """Rows are sorted by length within so many batches: enough that padding all but vanishes, few enough that
@@ -25,40 +28,31 @@ the batches of every epoch differ."""
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Token numbers of texts, unpadded. Shapes: every array of ``ids`` and ``types`` has its text's length."""
+    """Tokens of texts, and the number that pads them."""
 
-    ids: tuple[np.ndarray, ...]
-    types: tuple[np.ndarray, ...] | None
-    """Which side of a pair a token is on; none where the texts are no pairs or the model does not ask."""
+    tokens: Tokens
     pad: int
 
     @property
     def lengths(self) -> np.ndarray:
         """Return the number of tokens of each text. Shape: (n_texts,)."""
-        return np.array([len(row) for row in self.ids], dtype=np.int64)
+        return self.tokens.lengths
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, texts: Texts, max_tokens: int) -> Encoded:
-    """Return the token numbers of ``texts``, cut at ``max_tokens``; a text without any token becomes one padding token."""
-    pad = tokenizer.pad_token_id if isinstance(tokenizer.pad_token_id, int) else 0
-    if not len(texts):
-        return Encoded((), None, pad)
-    are_pairs = not isinstance(texts[0], str)
-    first = [text[0] if are_pairs else str(text) for text in texts]
-    second = [text[1] for text in texts] if are_pairs else None
-    found = tokenizer(first, second, truncation=True, max_length=max_tokens, return_attention_mask=False)
-    ids = tuple(np.array(row or [pad], dtype=np.int64) for row in found["input_ids"])
-    types = found.get("token_type_ids") if are_pairs else None
-    return Encoded(ids, tuple(np.array(row or [0], dtype=np.int64) for row in types) if types else None, pad)
+def encode(tokenizer: PreTrainedTokenizerFast, texts: Texts) -> Encoded:
+    """Return the tokens of ``texts``, cut at the tokenizer's limit."""
+    return Encoded(tokenize(tokenizer, texts), pad_token_id_of(tokenizer))
 
 
 def collate(encoded: Encoded, rows: np.ndarray, device: str) -> dict[str, Tensor]:
     """Return the padded batch of ``rows`` as the model takes it. Shapes: (n_rows, longest)."""
     import torch
 
-    batch = {"input_ids": _padded(encoded.ids, rows, encoded.pad), "attention_mask": _mask(encoded.ids, rows)}
-    if encoded.types is not None:
-        batch["token_type_ids"] = _padded(encoded.types, rows, 0)
+    lengths, segments = encoded.lengths[rows], encoded.tokens.segments
+    batch = {"input_ids": _padded(encoded.tokens.ids, rows, encoded.pad)}
+    batch["attention_mask"] = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    if segments is not None:
+        batch["token_type_ids"] = _padded(segments, rows, 0)
     return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
 
 
@@ -106,8 +100,3 @@ def _padded(values: tuple[np.ndarray, ...], rows: np.ndarray, fill: int) -> np.n
     for i, row in enumerate(rows):
         padded[i, : len(values[row])] = values[row]
     return padded
-
-
-def _mask(ids: tuple[np.ndarray, ...], rows: np.ndarray) -> np.ndarray:
-    lengths = np.array([len(ids[row]) for row in rows])
-    return (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)

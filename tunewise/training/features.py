@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tunewise.training.settings import GradientSettings
 
 
+N_SCORES = 20
+"""Scoring features takes milliseconds, so the best epoch is looked for more closely than with a trunk."""
+
+
 @dataclass(frozen=True, eq=False)
 class FeaturePredictor:
     """Answers with output layers over the features of a frozen backbone."""
@@ -75,6 +79,7 @@ def fit_head(inputs: Inputs, settings: GradientSettings, hidden_layers: Sequence
         lengths=np.ones(len(features), dtype=np.int64),
         max_tokens=settings.batch_size,
         device="cpu",
+        n_scores=max(inputs.epochs, N_SCORES),
     )
     epoch = train(head, adamw([(head, settings.learning_rate)], settings.weight_decay), task, settings, inputs, rng)
     shape = {"hidden_layers": list(hidden_layers)}

@@ -37,7 +37,6 @@ class TrunkPredictor:
 
     classifier: Classifier
     tokenizer: PreTrainedTokenizerFast
-    max_tokens: int
     kept: Kept
 
     @property
@@ -57,8 +56,7 @@ class TrunkPredictor:
 
     def predict(self, texts: Texts) -> Matrix:
         """Return class probabilities. Shape: (n_texts, n_classes)."""
-        encoded = encode(self.tokenizer, texts, self.max_tokens)
-        return probabilities(self.classifier, encoded, self.kept.n_classes)
+        return probabilities(self.classifier, encode(self.tokenizer, texts), self.kept.n_classes)
 
     def save(self, folder: Path) -> None:
         """Write the trained numbers and what they are."""
@@ -87,13 +85,12 @@ def fit_classifier(classifier: Classifier, inputs: Inputs, settings: TrunkSettin
         shape: What the method needs to build the classifier again.
         rng: Order of the rows and dropout come from it.
     """
-    backbone = _backbone(inputs.runtime)
-    tokenizer = load_tokenizer(backbone)
-    rows, development = (encode(tokenizer, part.texts, backbone.max_tokens) for part in (inputs.train, inputs.development))
+    tokenizer = load_tokenizer(_backbone(inputs.runtime))
+    rows, development = (encode(tokenizer, part.texts) for part in (inputs.train, inputs.development))
     with only_seen_tokens(classifier.pretrained, _tokens_of(rows)):
         rates = [(classifier.trunk, settings.learning_rate), (classifier.head, settings.head_learning_rate)]
         optimizer = adamw(rates, settings.weight_decay)
-        task = _task(classifier, rows, development, len(inputs.classes))
+        task = _task(classifier, rows, development, inputs)
         epoch = train(classifier, optimizer, task, settings, inputs, rng)
     return keep(classifier, len(inputs.classes), {"epoch": epoch}, shape)
 
@@ -109,23 +106,23 @@ def predictor_of(classifier: Classifier, kept: Kept, runtime: Runtime) -> TrunkP
         for layer in classifier.trunk.modules():
             if type(layer) is nn.Linear:
                 layer.to(torch.bfloat16)
-    backbone = _backbone(runtime)
-    return TrunkPredictor(classifier, load_tokenizer(backbone), backbone.max_tokens, kept)
+    return TrunkPredictor(classifier, load_tokenizer(_backbone(runtime)), kept)
 
 
-def _task(classifier: Classifier, rows: Encoded, development: Encoded, n_classes: int) -> Task:
+def _task(classifier: Classifier, rows: Encoded, development: Encoded, inputs: Inputs) -> Task:
     device = classifier.device.kind
     return Task(
         logits=lambda part: classifier(collate(rows, part, device)),
-        development=lambda: probabilities(classifier, development, n_classes),
+        development=lambda: probabilities(classifier, development, len(inputs.classes)),
         lengths=rows.lengths,
         max_tokens=TRAINING_TOKENS[device],
         device=device,
+        n_scores=inputs.epochs,
     )
 
 
 def _tokens_of(rows: Encoded) -> torch.Tensor:
-    return torch.from_numpy(np.unique(np.concatenate([[rows.pad], *rows.ids]))).long()
+    return torch.from_numpy(np.unique(np.concatenate([[rows.pad], *rows.tokens.ids]))).long()
 
 
 def _backbone(runtime: Runtime) -> Backbone:

@@ -44,6 +44,8 @@ class Task:
     max_tokens: int
     """Most padded tokens of one forward pass with gradients."""
     device: str
+    n_scores: int
+    """How often development rows are scored, if there are as many epochs."""
 
 
 def train(
@@ -67,7 +69,7 @@ def train(
     """
     n_batches = math.ceil(len(task.lengths) / settings.batch_size)
     n_epochs = max(inputs.epochs, math.ceil(settings.min_steps / n_batches))
-    scored = scored_epochs(n_epochs, inputs.epochs)
+    scored = scored_epochs(n_epochs, task.n_scores)
     stepper = _Stepper(module, optimizer, task, settings, inputs, n_batches * n_epochs)
     best = _Best(module, task, inputs)
     order = rng.child("order").numpy()
@@ -96,7 +98,7 @@ def rate_factor(step: int, n_steps: int, warmup_share: float) -> float:
 
 
 def scored_epochs(n_epochs: int, n_scores: int) -> frozenset[int]:
-    """Return the epochs after which development rows are scored: ``n_scores`` of them, evenly spread, the last among them.
+    """Return the epochs after which development rows are scored: ``n_scores`` or all, evenly spread, the last among them.
 
     Few rows repeat their epochs many times, and scoring after each would cost more than training.
     """

@@ -256,26 +256,18 @@ function drawCurves() {
   chart.setAttribute("aria-label", `Training curves of ${variant.name}: ${keys.join(", ").replaceAll("_", " ")}, ${variant.curves.length} seeds`);
 }
 
-/* Drawing when seen, and again when light turns to dark */
+/* Drawing, and drawing again when light turns to dark or the width changes */
 
-const pictures = [["cost-chart", drawCost], ["confusion-chart", drawConfusion], ["curves-chart", drawCurves]].filter(([id]) => byId(id));
-const drawn = new Set();
-const draw = ([id, picture]) => { drawn.add(id); picture(); };
+const pictures = [["cost-chart", drawCost], ["confusion-chart", drawConfusion], ["curves-chart", drawCurves]]
+  .filter(([id]) => byId(id)).map(([, picture]) => picture);
 
 for (const id of ["cost-axis", "cost-metric", "cost-log"]) byId(id)?.addEventListener("change", drawCost);
 byId("confusion-variant")?.addEventListener("change", drawConfusion);
 byId("curves-variant")?.addEventListener("change", drawCurves);
 
-const redraw = () => pictures.filter(([id]) => drawn.has(id)).forEach(draw);
+// One picture per task, so that a click is answered between two of them.
+const redraw = () => pictures.forEach((picture) => setTimeout(picture));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 let waiting = 0;
 addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(redraw, 150); });
-
-const watcher = new IntersectionObserver((seen) => {
-  for (const entry of seen) {
-    if (!entry.isIntersecting) continue;
-    watcher.unobserve(entry.target);
-    draw(pictures.find(([id]) => id === entry.target.id));
-  }
-}, { rootMargin: "400px" });
-for (const [id] of pictures) watcher.observe(byId(id));
+redraw();

@@ -113,6 +113,20 @@ def test_sides_given_twice_are_refused(write, build):
         build(source="a.csv", split={"test": "path:b.csv", "column": "where"})
 
 
+def test_sides_of_the_hub_and_tables_of_their_own_are_refused(write, build, monkeypatch):
+    """A hub data set that has sides leaves none to a table."""
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict({"train": rows, "test": rows}))
+    write("b.jsonl", BASE)
+
+    assert build(source="hub:org/name").sides == ("train", "train", "test", "test")
+    with pytest.raises(DataError, match=r"given twice: by the splits of hub:org/name and by tables of their own"):
+        build(source="hub:org/name", split={"test": "path:b.jsonl"})
+    with pytest.raises(DataError, match=r"given twice: by the splits of hub:org/other"):
+        build(source="b.jsonl", split={"test": "hub:org/other"})
+
+
 def test_texts_must_be_text(tmp_path, build):
     """Numbers are no text."""
     pq.write_table(pa.table({"text": [1, 2], "label": ["a", "b"]}), tmp_path / "a.parquet")

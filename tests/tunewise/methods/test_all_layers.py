@@ -85,7 +85,7 @@ def test_rounding_once_is_rounding_each_time(inputs):
     plain = Classifier(load_trunk(backbone), OutputLayers(32, (), 2, 0.0), backbone, inputs.runtime.device)
     plain.load_state_dict(predictor.kept.tensors)
     texts = inputs.development.texts
-    expected = probabilities(plain.eval(), encode(predictor.tokenizer, texts, backbone.max_tokens), 2)
+    expected = probabilities(plain.eval(), encode(predictor.tokenizer, texts), 2)
 
     assert predictor.classifier.pretrained.encoder.layer[0].output.dense.weight.dtype == torch.bfloat16
     assert np.array_equal(predictor.predict(texts), expected)

@@ -58,8 +58,9 @@ def test_a_class_without_training_rows_gets_zero(inputs_of):
     assert probabilities[0].argmax() == 0
 
 
-def test_threads_do_not_change_the_trees(inputs_of, clusters):
-    """One thread and two boost equal trees."""
+def test_threads_do_not_change_the_trees(inputs_of, clusters, monkeypatch):
+    """One thread and two boost equal trees, so a large matrix may be given to all of them."""
+    monkeypatch.setattr("tunewise.methods.frozen.xgboost.ONE_THREAD_NUMBERS", 0)
     inputs = inputs_of(**clusters)
     device = replace(inputs.runtime.device, n_threads=2)
     of_two = replace(inputs, runtime=replace(inputs.runtime, device=device))

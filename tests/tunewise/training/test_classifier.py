@@ -48,11 +48,11 @@ def test_neither_company_nor_padding_changes_an_answer(tmp_path, tiny):
     backbone = tiny(tmp_path)
     with Rng(0).torch():
         classifier = new_classifier(backbone, 2, CPU, dropout=0.1).eval()
-    encoded = encode(load_tokenizer(backbone), TEXTS, backbone.max_tokens)
+    encoded = encode(load_tokenizer(backbone), TEXTS)
     together = probabilities(classifier, encoded, 2)
 
     for i in (0, 17, 35):
-        alone = probabilities(classifier, encode(load_tokenizer(backbone), [TEXTS[i]], backbone.max_tokens), 2)
+        alone = probabilities(classifier, encode(load_tokenizer(backbone), [TEXTS[i]]), 2)
         assert alone[0] == pytest.approx(together[i], abs=1e-6)
     assert together.sum(1) == pytest.approx(np.ones(36), abs=1e-6)
 
@@ -75,7 +75,7 @@ def test_attention_is_plain_while_training_and_fused_while_answering(tmp_path):
 def test_bfloat16_rounds_the_trunk_and_not_the_output_layer(tmp_path):
     """Answers differ from float32 ones, by less than 1e-2, and stay float32."""
     backbone = tiny_encoder(tmp_path)
-    encoded = encode(load_tokenizer(backbone), TEXTS, backbone.max_tokens)
+    encoded = encode(load_tokenizer(backbone), TEXTS)
     found = {}
     for dtype in ("float32", "bfloat16"):
         with Rng(0).torch():

@@ -39,6 +39,7 @@ class Setting:
             lengths=np.arange(len(self.labels)) % 7 + 1,
             max_tokens=max_tokens,
             device="cpu",
+            n_scores=epochs,
         )
 
     def develop(self):
@@ -68,6 +69,7 @@ def test_scored_epochs_are_evenly_spread_and_end_last():
     assert scored_epochs(3, 3) == {1, 2, 3}
     assert scored_epochs(40, 2) == {20, 40}
     assert scored_epochs(5, 3) == {2, 4, 5}
+    assert scored_epochs(3, 20) == {1, 2, 3}
 
 
 def test_one_step_is_adamw_on_the_weighted_mean(tmp_path):

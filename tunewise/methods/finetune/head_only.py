@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 class HeadOnlySettings(GradientSettings):
     """Settings of ``head_only``."""
 
-    min_steps: int = Field(500, ge=0, le=1_000_000, description="Least number of optimizer steps; one takes about a millisecond.")
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="Highest step size of AdamW.")
+    min_steps: int = Field(2000, ge=0, le=1_000_000, description="Least number of optimizer steps; each takes 0.5 ms.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features and hidden activations dropped while training.")
     hidden_layers: list[Annotated[int, Field(gt=0, le=65_536)]] = Field(
         [], max_length=16, description="Widths of further layers between the features and the classes, from below."
     )

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from tunewise.rng import Rng
 
 FILE, CLASSES = "trees.ubj", "classes.safetensors"
+ONE_THREAD_NUMBERS = 10_000_000
+"""Training matrices with fewer numbers are boosted by one thread: a round is then so short that several threads
+mostly wait for one another, and where cores are shared they wait in vain (measured: eight times slower)."""
 
 
 class XgboostSettings(Settings):
@@ -92,8 +95,9 @@ def fit(inputs: Inputs, settings: XgboostSettings, *, rng: Rng) -> FeaturePredic
     xgb = _library()
     embed = embed_of(inputs.runtime)
     present, positions = present_classes(inputs.train.labels)
-    n_threads = inputs.runtime.device.n_threads
-    train = xgb.QuantileDMatrix(embed(inputs.train.texts), positions, weight=row_weights(inputs), nthread=n_threads)
+    features = embed(inputs.train.texts)
+    n_threads = inputs.runtime.device.n_threads if features.size >= ONE_THREAD_NUMBERS else 1
+    train = xgb.QuantileDMatrix(features, positions, weight=row_weights(inputs), nthread=n_threads)
     known = inputs.development.take(np.flatnonzero(np.isin(inputs.development.labels, present)))
     watched = _watched(xgb, train, known, embed(known.texts), present) if len(known) else {}
     trees_per_round = 1 if len(present) == 2 else len(present)
@@ -107,12 +111,15 @@ def fit(inputs: Inputs, settings: XgboostSettings, *, rng: Rng) -> FeaturePredic
         **watched,
     )
     n_rounds = booster.best_iteration + 1 if watched else booster.num_boosted_rounds()
-    return FeaturePredictor(Boosted(booster[:n_rounds], present, len(inputs.classes)), inputs.runtime, {"n_rounds": n_rounds})
+    kept = booster[:n_rounds]
+    kept.set_param({"nthread": 1})
+    return FeaturePredictor(Boosted(kept, present, len(inputs.classes)), inputs.runtime, {"n_rounds": n_rounds})
 
 
 def _watched(xgb: Any, train: Any, known: Part, features: Matrix, present: np.ndarray) -> dict[str, Any]:
     """Return the rows early stopping looks at; classes without training rows cannot be scored by the library."""
-    return {"evals": [(xgb.QuantileDMatrix(features, np.searchsorted(present, known.labels), ref=train), "development")]}
+    labels = np.searchsorted(present, known.labels)
+    return {"evals": [(xgb.QuantileDMatrix(features, labels, ref=train, nthread=1), "development")]}
 
 
 def _parameters(settings: XgboostSettings, n_present: int, n_threads: int, rng: Rng) -> dict[str, Any]:
@@ -166,7 +173,7 @@ def _library() -> Any:
 
 def load(folder: Path, runtime: Runtime) -> FeaturePredictor:
     """Read the trees."""
-    booster = _library().Booster({"nthread": runtime.device.n_threads})
+    booster = _library().Booster({"nthread": 1})
     booster.load_model(folder / FILE)
     arrays = read_arrays(folder / CLASSES)
     return FeaturePredictor(Boosted(booster, arrays["present"], int(arrays["n_classes"][0])), runtime, read_chosen(folder))
