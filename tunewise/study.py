@@ -298,9 +298,15 @@ class Study(_Part):
 
     @field_validator("cron")
     @classmethod
-    def _cron_has_five_fields(cls, value: str | None) -> str | None:
-        if value is not None and len(value.split()) != 5:
-            raise StudyError(f"cron={value!r} has {len(value.split())} fields; five are needed: minute hour day month weekday.")
+    def _cron_can_be_read(cls, value: str | None) -> str | None:
+        fields = (value or "").split()
+        if value is not None and len(fields) != len(_CRON):
+            raise StudyError(f"cron={value!r} has {len(fields)} fields; five are needed: minute hour day month weekday.")
+        for given, (name, (low, high)) in zip(fields, _CRON.items(), strict=False):
+            if not _is_cron_field(given, low, high):
+                raise StudyError(
+                    f"cron={value!r}: {given!r} is no {name}. Use numbers from {low} to {high}, `*`, `-`, `,` and `/`."
+                )
         return value
 
     @model_validator(mode="after")
@@ -390,6 +396,18 @@ class Study(_Part):
     def effort(self) -> Budget:
         """Return what the study's budget allows."""
         return BUDGETS[self.budget]
+
+
+_CRON = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 7)}
+
+
+def _is_cron_field(given: str, low: int, high: int) -> bool:
+    """Say whether each item of a list is ``*``, a number or a range within the bounds, with or without a step."""
+    for item in given.split(","):
+        match = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?", item)
+        if match is None or not all(low <= int(bound) <= high for bound in match.groups()[:2] if bound):
+            return False
+    return True
 
 
 def _repeats(field: str, values: list[Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:

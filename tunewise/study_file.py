@@ -65,15 +65,6 @@ def check_study(path: Path) -> list[Problem]:
     return _examine(path)[1]
 
 
-def is_study_file(path: Path) -> bool:
-    """Say whether the file names our component, whatever else is wrong with it."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False
-    return isinstance(content, dict) and content.get("type") == COMPONENT
-
-
 def _examine(path: Path) -> tuple[Study | None, list[Problem]]:
     try:
         root = _compose(path.read_text(encoding="utf-8"))

@@ -66,10 +66,17 @@ def test_a_broken_study_is_an_asset_that_fails_with_its_error(studies):
     assert "budget: 'huge' is not allowed" in failure.step_failure_data.user_failure_data.description
 
 
-def test_a_cron_that_dagster_cannot_read_breaks_its_study_alone(studies):
-    """Five fields that are no times are found when the schedule is built; the other study goes on."""
+def test_a_study_that_dagster_refuses_breaks_alone(studies, monkeypatch):
+    """Whatever goes wrong while a study's graph is built, the other studies are whole."""
     write_toy_study(studies / "mine", name="mine")
-    write_toy_study(studies / "wrong", name="wrong", cron="a b c d e")
+    write_toy_study(studies / "wrong", name="wrong")
+
+    def build(study, base):
+        if study.name == "wrong":
+            raise dg.DagsterInvalidDefinitionError("no such thing")
+        return study_definitions(study, base)
+
+    monkeypatch.setattr("pipelines.definitions.study_definitions", build)
     keys = defs().resolve_asset_graph().get_all_asset_keys()
 
     assert dg.AssetKey(["wrong", "study"]) in keys

@@ -1,5 +1,6 @@
 """Dagster's real pages: a variant is materialised by GraphQL as a click would, and its result is read back."""
 
+import json
 import socket
 import time
 
@@ -8,6 +9,9 @@ import requests
 
 from pipelines.servers import HOST, ServerError, _refuse_taken, dagster_pages
 from tunewise.toy_study import write_toy_study
+
+HOPELESS = {"method": "lora", "name": "hopeless", "settings": {"targets": ["no_such_layer"]}}
+NAMES = ("dataset", "split", "embeddings", "head_only", "hopeless", "comparison")
 
 LAUNCH = """
 mutation Launch($parameters: ExecutionParams!) {
@@ -23,7 +27,9 @@ RESULT = """
 query Result($key: AssetKeyInput!) {
   assetOrError(assetKey: $key) {
     ... on Asset {
-      assetMaterializations(limit: 1) { metadataEntries { label ... on FloatMetadataEntry { floatValue } } }
+      assetMaterializations(limit: 1) {
+        metadataEntries { label ... on FloatMetadataEntry { floatValue } ... on IntMetadataEntry { intValue } }
+      }
     }
   }
 }"""
@@ -43,34 +49,45 @@ def test_a_port_that_is_taken_is_named():
 
 @pytest.mark.slow
 def test_a_variant_is_materialised_from_the_pages(ready_home, studies):
-    """`head_only` of a tiny study, launched over GraphQL, ends well and its accuracy is on its page."""
-    write_toy_study(studies / "toy", ["majority", "head_only"])
+    """A run launched over GraphQL fits `head_only`; a variant that fails beside it does not keep back the comparison."""
+    write_toy_study(studies / "toy", ["majority", "head_only", HOPELESS])
     port = _free_port()
     with dagster_pages(ready_home, port, _free_port()) as server:
         ask = _asker(port)
         _wait(lambda: _ask_quietly(ask), server)
-        keys = [{"path": ["toy", name]} for name in ("dataset", "split", "embeddings", "head_only")]
-        launched = ask(LAUNCH, {"parameters": _parameters(ask, keys)})["launchPipelineExecution"]
+        launched = ask(LAUNCH, {"parameters": _parameters(ask, NAMES)})["launchPipelineExecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
-        run_id = launched["run"]["runId"]
-        ended = _wait(lambda: _ended(ask(STATUS, {"id": run_id})["runOrError"]["status"]), server)
-        entries = ask(RESULT, {"key": {"path": ["toy", "head_only"]}})["assetOrError"]["assetMaterializations"][0][
-            "metadataEntries"
-        ]
+        ended = _wait(lambda: _ended(ask(STATUS, {"id": launched["run"]["runId"]})["runOrError"]["status"]), server)
+        (found,) = _results(ask, "head_only")
+        (compared,) = _wait(lambda: _results(ask, "comparison"), server)
 
-    assert ended == "SUCCESS"
-    figures = {entry["label"]: entry.get("floatValue") for entry in entries}
-    assert 0.0 <= figures["test_accuracy"] <= 1.0
+    assert ended == "FAILURE"
+    assert 0.0 <= found["test_accuracy"] <= 1.0
+    assert {one["variant"]: one["reason"] for one in _missing(ready_home)} == {"majority": "never ran", "hopeless": "failed"}
+    assert compared["n_missing"] == 2
     assert (ready_home.study("toy") / "latest" / "head_only" / "0.json").exists()
 
 
-def _parameters(ask, keys):
+def _results(ask, name):
+    """Return the figures of each materialisation of an asset, or nothing where there is none."""
+    asset = ask(RESULT, {"key": {"path": ["toy", name]}})["assetOrError"]
+    events = asset.get("assetMaterializations", [])
+    return [
+        {one["label"]: one.get("floatValue", one.get("intValue")) for one in event["metadataEntries"]} for event in events
+    ] or None
+
+
+def _missing(home):
+    return json.loads((home.study("toy") / "comparison" / "comparison.json").read_text())["missing"]
+
+
+def _parameters(ask, names):
     (found,) = ask(REPOSITORIES, {})["repositoriesOrError"]["nodes"]
     selector = {
         "repositoryName": found["name"],
         "repositoryLocationName": found["location"]["name"],
         "jobName": "toy",
-        "assetSelection": keys,
+        "assetSelection": [{"path": ["toy", name]} for name in names],
     }
     return {"selector": selector, "runConfigData": {}, "mode": "default"}
 

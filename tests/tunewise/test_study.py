@@ -66,6 +66,10 @@ def test_a_variants_compute_replaces_what_it_names_alone():
         ({"backbones": [TWO[0], TWO[0]]}, r"'one' stands here a second time"),
         ({"seeds": [1, 1]}, r"1 stands here a second time"),
         ({"cron": "0 3 * *"}, r"has 4 fields; five are needed"),
+        ({"cron": "0 24 * * *"}, r"'24' is no hour\. Use numbers from 0 to 23"),
+        ({"cron": "a * * * *"}, r"'a' is no minute"),
+        ({"cron": "*/0 * * * *"}, r"'\*/0' is no minute"),
+        ({"name": "two__lines"}, r"should match pattern"),
         ({"tracking": {"uri": "http://me:word@host"}}, r"holds a password\. Put the uri in an environment variable"),
         ({"data": {"source": "a", "split": {"test": 0.5, "development": 0.4}}}, r"take 0\.9 of the rows; at most 0\.8"),
         ({"data": {"source": "a", "split": {"test": "0.2"}}}, r"is text; write the share 0\.2 without quotes"),
@@ -89,6 +93,12 @@ def test_bands_that_touch_without_meeting_are_allowed():
     """Below zero and from zero on hold no rating in common."""
     assert not Band(below=0.0).meets(Band(at_least=0.0))
     assert Band(at_most=0.0).meets(Band(at_least=0.0))
+
+
+@pytest.mark.parametrize("cron", ["0 3 1 * *", "*/15 0-6,22 * 1-6/2 1,3,5", "59 23 31 12 7"])
+def test_times_that_cron_knows_are_taken(cron):
+    """Lists, ranges and steps are times."""
+    assert study(cron=cron).cron == cron
 
 
 def test_the_schema_shows_names_as_well_as_mappings():

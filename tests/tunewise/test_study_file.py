@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from tunewise.errors import StudyError
-from tunewise.study_file import Problem, check_study, is_study_file, read_study
+from tunewise.study_file import Problem, check_study, read_study
 
 GOOD = """\
     name: mine
@@ -42,11 +42,8 @@ def test_bare_fields_and_a_component_hold_the_same_study(write):
     wrapped = "type: pipelines.component.StudyComponent\nattributes:\n" + "".join(
         f"  {line}\n" for line in dedent(GOOD).splitlines()
     )
-    path = write(wrapped, "defs.yaml")
 
-    assert read_study(path) == bare
-    assert is_study_file(path)
-    assert not is_study_file(path.with_name("study.yaml"))
+    assert read_study(write(wrapped, "defs.yaml")) == bare
 
 
 def test_everything_wrong_is_shown_at_once_in_the_order_of_lines(write):

@@ -126,7 +126,8 @@ class RowCache:
             with suppress(FileNotFoundError):
                 self._filesystem.mv(path, f"{path}{SET_ASIDE}")
             warnings.warn(
-                f"{path} is cut or altered ({str(error).strip()}). It was set aside as *{SET_ASIDE}, and its features are computed again.",
+                f"{path} is cut or altered ({str(error).strip()}). "
+                f"It was set aside as *{SET_ASIDE}, and its features are computed again.",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tunewise.embeddings.cache import RowCache, key_of
@@ -15,6 +16,8 @@ from tunewise.rng import Rng
 
 KEYS = [key_of(f"text {i}") for i in range(30)]
 ROWS = Rng(0).numpy().standard_normal((30, 5)).astype(np.float32)
+
+ORDER = [*range(1, 30), 0]
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -92,6 +95,19 @@ def test_a_damaged_file_is_set_aside_and_the_others_serve(cache, damage):
 
     cache.add(KEYS[:20], ROWS[:20])
     assert same(cache.find(KEYS), KEYS)
+
+
+@pytest.mark.parametrize("column", ["key", "vector"])
+def test_a_file_written_anew_with_other_values_is_set_aside(tmp_path, column):
+    """It is sound Parquet, checksums of pages and all, and still not what was stored."""
+    cache = RowCache(tmp_path, "space")
+    cache.add(KEYS, ROWS)
+    [path] = (tmp_path / "space").iterdir()
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.column_names.index(column), table.field(column), table[column].take(ORDER)), path)
+
+    with pytest.warns(RuntimeWarning, match=r"its (keys|features) are not those that were written"):
+        assert cache.find(KEYS) == {}
 
 
 def test_a_file_that_does_not_arrive_is_not_called_damaged(cache, monkeypatch):
