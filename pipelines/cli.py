@@ -90,8 +90,8 @@ def methods(name: Annotated[str | None, typer.Argument(metavar="[METHOD]", help=
     """List the ways of using a backbone, or the settings of one."""
     known = catalogue()
     if name is None:
-        rows = [(one.name, one.family, ", ".join(sorted(one.needs)) or "text", one.trains, one.summary) for one in known.values()]
-        out.print(table("", ("method", "family", "needs", "trains", "summary"), rows))
+        rows = [(one.name, one.family, ", ".join(sorted(one.needs)) or "text", one.summary) for one in known.values()]
+        out.print(table(("method", "family", "needs", "summary"), rows))
         return
     if name not in known:
         raise StudyError(f"There is no method {name!r}. There are {', '.join(known)}.")
@@ -99,7 +99,7 @@ def methods(name: Annotated[str | None, typer.Argument(metavar="[METHOD]", help=
     out.print(f"{method.summary}\nSource: {method.source}", markup=False)
     fields = method.settings.model_fields.items()
     rows = [(key, _default(field), field.description or "") for key, field in fields]
-    out.print(table("", ("setting", "default", "meaning"), rows) if rows else "It has no settings.")
+    out.print(table(("setting", "default", "meaning"), rows) if rows else "It has no settings.")
 
 
 @app.command()

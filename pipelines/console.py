@@ -51,17 +51,12 @@ class LiveProgress:
             self._display.remove_task(self._tasks.pop(stage))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """Return a table whose numbers stand at the right."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Return a table of which the last column takes what room there is and the others what they need."""
     lines = [list(row) for row in rows]
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for i, name in enumerate(columns):
-        is_number = bool(lines) and all(isinstance(line[i], (int, float)) for line in lines)
-        made.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=i == 0)
+    made = Table(header_style="bold", box=None, pad_edge=False)
+    for name in columns:
+        made.add_column(name, overflow="fold", no_wrap=name != columns[-1])
     for line in lines:
-        made.add_row(*(Text(_plain(value)) for value in line))
+        made.add_row(*(Text(str(value)) for value in line))
     return made
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pipelines.console import out, table
-from tunewise.verdict.wording import METRIC_TITLES, clean, score, seconds, size
+from tunewise.verdict.wording import METRIC_TITLES, clean, score, seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,8 @@ def print_comparison(folder: Path) -> None:
     out.print()
     out.print(clean(numbers["sentence"]), style="bold", markup=False)
     out.print()
-    columns = ("variant", METRIC_TITLES[metric], "95% interval", "fit", "one text", "stored", "seeds", "note")
-    out.print(table("", columns, [_line(one, metric) for one in numbers["variants"]]))
+    columns = ("variant", METRIC_TITLES[metric], "95% interval", "fit", "one text", "note")
+    out.print(table(columns, [_line(one, metric) for one in numbers["variants"]]))
     for line in dict.fromkeys(_why(one) for one in numbers["missing"]):
         out.print(line, style="yellow", markup=False)
     out.print()
@@ -34,7 +34,7 @@ def _why(one: dict[str, Any]) -> str:
 
 def _line(one: dict[str, Any], metric: str) -> list[str]:
     estimate, costs = one["test"].get(metric), one["costs"]
-    ends = [score(metric, estimate[end]) for end in ("low", "high")] if estimate else []
+    ends = [score(metric, estimate[end]).removesuffix("%") for end in ("low", "high")] if estimate else []
     notes = [*(["recommended"] if one["is_recommended"] else []), *one["marks"]]
     return [
         one["variant"],
@@ -42,7 +42,5 @@ def _line(one: dict[str, Any], metric: str) -> list[str]:
         " to ".join(ends) or "–",
         seconds(costs["fit_seconds"]),
         f"{costs['latency_ms']:.1f} ms",
-        size(costs["stored_bytes"]),
-        str(len(one["seeds"])) if one["is_seeded"] else "any",
         "; ".join(notes),
     ]

@@ -29,7 +29,7 @@ def print_variant(study: Study, name: str, home: Home) -> None:
     outcomes = {seed: read_outcome(folder_of(one["key"], home)) for seed, one in pointers.items() if "key" in one}
     if outcomes:
         columns = ("seed", study.metric, "fit", "one text", "peak memory", "trained", "chosen")
-        out.print(table("", columns, [_line(seed, outcome, study.metric) for seed, outcome in outcomes.items()]))
+        out.print(table(columns, [_line(seed, outcome, study.metric) for seed, outcome in outcomes.items()]))
     for seed, pointer in pointers.items():
         if seed in outcomes:
             marks = "".join(f"\n  {mark}" for mark in outcomes[seed].marks)
@@ -46,7 +46,7 @@ def _print_plan(variant: Variant) -> None:
     settings = variant.settings.model_dump(mode="json")
     if settings:
         rows = [(key, str(value), "changed" if key in changed else "") for key, value in settings.items()]
-        out.print(table("", ("setting", "value", ""), rows))
+        out.print(table(("setting", "value", ""), rows))
 
 
 def _pointer(place: Place, home: Home) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _note_pace(file: Path, embedder: Any, texts: Texts) -> Pace:
     """Return the pace of the largest computation known, the one just done included."""
     known = Pace(**json.loads(file.read_text())) if file.exists() else None
     done = embedder.last
-    if done.n_computed == len(texts):
+    if done.n_computed == len(set(texts)):
         fresh = Pace(done.seconds, len(texts), _n_characters(texts))
     elif known is None:
         fresh = _measured(embedder, [texts[i] for i in evenly(len(texts), SAMPLE_TEXTS)])

@@ -117,13 +117,13 @@ class Ratings(_Part):
 class SplitRule(_Part):
     """How rows are sided: shares by a keyed hash, a column of the table, or tables of their own."""
 
-    development: float | Source = Field(0.1, description="A share of the rows, or a table of its own.")
-    test: float | Source = Field(0.2, description="A share of the rows, or a table of its own.")
+    development: float | Source = Field(default=0.1, description="A share of the rows, or a table of its own.")
+    test: float | Source = Field(default=0.2, description="A share of the rows, or a table of its own.")
     column: str | None = Field(
-        None, description="A column that says `train`, `development` (or `dev`, `validation`, `val`) or `test`."
+        default=None, description="A column that says `train`, `development` (or `dev`, `validation`, `val`) or `test`."
     )
     salt: str | None = Field(
-        None, description="Key of the hash; the study's name unless given. Fix it before any result is seen."
+        default=None, description="Key of the hash; the study's name unless given. Fix it before any result is seen."
     )
 
     @field_validator("development", "test", mode="before")
@@ -148,13 +148,13 @@ class Data(_Part):
     """Where the labelled texts are and how they are read."""
 
     source: Source
-    text: str | tuple[str, str] = Field("text", description="Column of the text, or two columns judged as a pair.")
-    label: str | None = Field(None, description="Column of the label; `label` unless ratings are given.")
-    ratings: Ratings | None = Field(None, description="Instead of a label: ratings and their bands.")
-    id: str | None = Field(None, description="Column of a unique id; without it a row is known by the hash of its text.")
+    text: str | tuple[str, str] = Field(default="text", description="Column of the text, or two columns judged as a pair.")
+    label: str | None = Field(default=None, description="Column of the label; `label` unless ratings are given.")
+    ratings: Ratings | None = Field(default=None, description="Instead of a label: ratings and their bands.")
+    id: str | None = Field(default=None, description="Column of a unique id; without it a row is known by the hash of its text.")
     encoding: str = "utf-8"
     split: SplitRule = Field(default_factory=SplitRule)
-    licence: str | None = Field(None, description="Shown in provenance; known for built-in data.")
+    licence: str | None = Field(default=None, description="Shown in provenance; known for built-in data.")
 
     @model_validator(mode="after")
     def _label_or_ratings(self) -> Self:
@@ -173,26 +173,30 @@ class BackboneSpec(_Part):
 
     name: str = Field(pattern=NAME, max_length=MAX_NAME)
     source: Source
-    kind: Kind = Field("encoder", description="`encoder` (BERT-shaped) or `decoder` (a causal language model).")
-    max_tokens: int | None = Field(None, gt=0, description="Cut texts here; the backbone's own limit unless given.")
+    kind: Kind = Field(default="encoder", description="`encoder` (BERT-shaped) or `decoder` (a causal language model).")
+    max_tokens: int | None = Field(default=None, gt=0, description="Cut texts here; the backbone's own limit unless given.")
 
 
 class Compute(_Part):
     """What one fit may use. On one machine it becomes a pool slot; on Ray and Kubernetes a request."""
 
-    gpus: int = Field(0, ge=0)
-    gpu_type: str | None = Field(None, description="A node label's value, such as `NVIDIA-H100-80GB-HBM3`.")
-    cpus: int = Field(1, gt=0)
-    memory_gb: float | None = Field(None, gt=0)
-    pool: str | None = Field(None, pattern=NAME, max_length=MAX_NAME, description="Dagster pool; `gpu` where GPUs are asked for.")
+    gpus: int = Field(default=0, ge=0)
+    gpu_type: str | None = Field(default=None, description="A node label's value, such as `NVIDIA-H100-80GB-HBM3`.")
+    cpus: int = Field(default=1, gt=0)
+    memory_gb: float | None = Field(default=None, gt=0)
+    pool: str | None = Field(
+        default=None, pattern=NAME, max_length=MAX_NAME, description="Dagster pool; `gpu` where GPUs are asked for."
+    )
 
 
 class Tracking(_Part):
     """Where MLflow keeps the runs; secrets come by the name of an environment variable."""
 
-    uri: str | None = Field(None, description="A tracking server; SQLite in the home folder unless given.")
-    uri_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Environment variable that holds the URI.")
-    experiment: str | None = Field(None, description="The study's name unless given.")
+    uri: str | None = Field(default=None, description="A tracking server; SQLite in the home folder unless given.")
+    uri_env: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Environment variable that holds the URI."
+    )
+    experiment: str | None = Field(default=None, description="The study's name unless given.")
 
     @field_validator("uri")
     @classmethod
@@ -225,20 +229,22 @@ class _Choice(_Part):
     """What all variants have in common; the catalogue adds ``method`` and ``settings``."""
 
     name: str | None = Field(
-        None, pattern=NAME, max_length=MAX_NAME, description="Asset, run and row; the method and what differs unless given."
+        default=None,
+        pattern=NAME,
+        max_length=MAX_NAME,
+        description="Asset, run and row; the method and what differs unless given.",
     )
-    backbone: str | None = Field(None, description="Name of a backbone of the study; all that fit unless given.")
-    compute: Compute | None = Field(None, description="What is given here replaces the study's.")
+    backbone: str | None = Field(default=None, description="Name of a backbone of the study; all that fit unless given.")
+    compute: Compute | None = Field(default=None, description="What is given here replaces the study's.")
 
 
 def _choice_of(method: Method) -> type[_Choice]:
-    return create_model(
-        f"{method.settings.__name__.removesuffix('Settings')}Variant",
-        __base__=_Choice,
-        __doc__=method.summary,
-        method=(Literal[method.name], Field(description=method.summary)),  # pyright: ignore[reportArgumentType]
-        settings=(method.settings, Field(default_factory=method.settings)),
-    )
+    fields: dict[str, Any] = {
+        "method": (Literal[method.name], Field(description=method.summary)),
+        "settings": (method.settings, Field(default_factory=method.settings)),
+    }
+    title = method.settings.__name__.removesuffix("Settings")
+    return create_model(f"{title}Variant", __base__=_Choice, __doc__=method.summary, **fields)
 
 
 _CHOICES = {name: _choice_of(method) for name, method in catalogue().items()}
@@ -266,17 +272,17 @@ class Study(_Part):
     backbones: tuple[BackboneSpec, ...] = Field(
         default=(), validate_default=True, description="The embedded encoder `minilm` unless given."
     )
-    variants: tuple[VariantChoice, ...] = Field(
+    variants: tuple[VariantChoice, ...] = Field(  # pyright: ignore[reportInvalidTypeForm] - made from the catalogue
         default=None, validate_default=True, min_length=1, description="Every default method that fits a backbone unless given."
     )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32, strict=True)], ...] = Field((0, 1, 2), min_length=1)
     budget: BudgetName = "quick"
     metric: Literal["accuracy", "macro_f1", "mcc", "log_loss"] = Field(
-        "accuracy", description="Decides choices on development data, and the ranking."
+        default="accuracy", description="Decides choices on development data, and the ranking."
     )
     class_weights: Literal["none", "balanced"] = "none"
     compute: Compute = Field(default_factory=Compute)
-    cron: str | None = Field(None, description="When to run again, such as `0 3 1 * *`.")
+    cron: str | None = Field(default=None, description="When to run again, such as `0 3 1 * *`.")
     tracking: Tracking = Field(default_factory=Tracking)
     description: str = ""
 

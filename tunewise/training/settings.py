@@ -31,4 +31,7 @@ class TrunkSettings(GradientSettings):
     """Of methods that train something inside the trunk: a new output layer may step faster than what is pretrained."""
 
     batch_size: int = Field(16, ge=1, le=4096, description="Rows per optimizer step.")
+    min_steps: int = Field(
+        80, ge=0, le=1_000_000, description="Least number of optimizer steps; few rows are repeated until it is reached."
+    )
     head_learning_rate: float = Field(5e-3, gt=0, le=1, description="Highest step size of AdamW for the output layer.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class AllLayersSettings(TrunkSettings):
     """Settings of ``all_layers``."""
 
-    learning_rate: float = Field(2e-4, gt=0, le=1, description="Highest step size of AdamW for the backbone's weights.")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Highest step size of AdamW for the backbone's weights.")
     freeze_embeddings: bool = Field(False, description="Leave the token embeddings, half of a small encoder, as they are.")
 
 
