@@ -27,8 +27,12 @@ def environment(cores: int) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
-def main() -> None:
-    """Run the command line in a process that started with the right environment."""
+def start_rightly(*arguments: str) -> None:
+    """Replace this process by one with the right environment, unless it is one already.
+
+    Args:
+        arguments: What Python is started with: a script and its arguments, or ``-m`` and a module.
+    """
     from tunewise.device import n_cores
     from tunewise.privacy import silence_reports
 
@@ -36,7 +40,12 @@ def main() -> None:
     if LAUNCHED not in os.environ:
         os.environ.update(environment(n_cores()))
         os.environ[LAUNCHED] = "1"
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "pipelines.launch", *sys.argv[1:]])  # noqa: S606 - the same program, no shell
+        os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - the same program, no shell
+
+
+def main() -> None:
+    """Run the command line in a process that started with the right environment."""
+    start_rightly("-P", "-m", "pipelines.launch", *sys.argv[1:])
     from pipelines.cli import start
 
     start()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 import tunewise
+from pipelines.launch import start_rightly
 from tunewise.artifacts import write_atomically
 from tunewise.data.tables import read_table
 from tunewise.device import facts, hardware
@@ -110,4 +112,5 @@ def _accuracies(verdict: Verdict) -> dict[str, dict[str, object]]:
 
 
 if __name__ == "__main__":
+    start_rightly(*sys.argv)
     main()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import tunewise
+from pipelines.launch import start_rightly
 from tunewise.artifacts import write_atomically
 from tunewise.verdict.markdown import as_table, escaped
 
@@ -34,4 +36,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    start_rightly(*sys.argv)
     main()
