@@ -4,6 +4,9 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 BIN := .venv/bin
 NOT_BY_DEFAULT := not slow and not gpu and not browser and not services and not ray
 
+# A half-made .venv (no ensurepip, Ctrl-C) must not pass for a whole one.
+.DELETE_ON_ERROR:
+
 .PHONY: demo test check ui bench golden install clean
 
 demo: .venv/installed ## the movie-review study, from a package index to a page
@@ -24,14 +27,14 @@ ui: .venv/installed ## the Dagster and MLflow pages, on loopback
 bench: .venv/installed-dev ## every benchmark; results are stored under benchmarks/results
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-golden: .venv/installed-dev ## rebuild the recorded graph, forms and page; review the diff
+golden: .venv/installed-dev ## rebuild the recorded graph and forms; review the diff
 	$(BIN)/pytest tests/golden --rebuild-golden -q
 
 install: .venv/installed-dev
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "tunewise needs Python 3.11, 3.12 or 3.13; none was found. Name one: make PYTHON=/path/to/python"; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv && $@ -m pip --version >/dev/null || { rm -rf .venv; exit 1; }
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .

@@ -1,5 +1,6 @@
 """One asset per variant, whatever its method: fits every seed and keeps what came of it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,18 @@ from resources.compute import op_tags, pool_of
 from resources.model_store import ModelStore
 from tunewise.artifacts import ArtifactRef
 from tunewise.code_hash import code_sha256
+from tunewise.contracts import Backbone
+from tunewise.errors import TunewiseError
 from tunewise.methods import module_of
-from tunewise.steps import Fits, fit_variant, takes_features
+from tunewise.steps import Fits, Workplace, fit_variant, note_failure, takes_features
 from tunewise.study import Study, Variant
 
 PRIORITY_TAG = "dagster/priority"
+
+UNKEPT = (
+    "DAGSTER_HOME is not set: Dagster keeps this run in a temporary place, so its pages will not show it, and pools limit "
+    "nothing, so fits may disturb one another. `tunewise launch SELECTION` sets it; so can you."
+)
 
 
 def adapted_asset(study: Study, base: Path, variant: Variant) -> dg.AssetsDefinition:
@@ -53,14 +61,28 @@ def adapted_asset(study: Study, base: Path, variant: Variant) -> dg.AssetsDefini
         progress: dg.ResourceParam[Any],
         split: ArtifactRef,
     ) -> ArtifactRef:
+        if "DAGSTER_HOME" not in os.environ:
+            context.log.warning(UNKEPT)
         place = store.workplace(study, base, progress)
-        backbone = models.open(study, base, variant.backbone, progress) if variant.backbone else None
-        fits = fit_variant(place, replace(variant, settings=settings_of(variant, config)), split, backbone)
+        # Settings that are refused were typed for this run alone; what the study declares has not failed by them.
+        asked = replace(variant, settings=settings_of(variant, config))
+        fits = fit_variant(place, asked, split, _backbone(place, variant, models))
         link = tracker.log_rows(study, fits.rows, _origin(context)) if fits.rows else None
         context.add_output_metadata(metadata.of_fits(fits, link))
         return _whole(variant, fits, link)
 
     return adapted
+
+
+def _backbone(place: Workplace, variant: Variant, models: ModelStore) -> Backbone | None:
+    """Return the variant's backbone; where it cannot be had, the comparison is to say so."""
+    if not variant.backbone:
+        return None
+    try:
+        return models.open(place.study, place.base, variant.backbone, place.progress)
+    except Exception as error:
+        note_failure(place, variant, str(error) if isinstance(error, TunewiseError) else f"{type(error).__name__}: {error}")
+        raise
 
 
 def _position(study: Study, variant: Variant) -> int:

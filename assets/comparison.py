@@ -11,7 +11,7 @@ from resources.artifact_store import ArtifactStore
 from resources.model_store import ModelStore
 from tunewise.artifacts import ArtifactRef
 from tunewise.code_hash import code_sha256
-from tunewise.contracts import Progress
+from tunewise.contracts import Backbone, Progress
 from tunewise.errors import TunewiseError
 from tunewise.steps import compare, used_backbones
 from tunewise.study import Study
@@ -44,7 +44,7 @@ def comparison_asset(study: Study, base: Path) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[Any],
     ) -> ArtifactRef:
         place = store.workplace(study, base, progress)
-        verdict, reference = compare(place, _fingerprints(study, base, models, progress))
+        verdict, reference = compare(place, _opened(study, base, models, progress))
         link = (
             tracker.log_page(study, verdict.standings[0].outcomes[0].split_sha256, reference.folder, metadata.figures_of(verdict))
             if verdict.standings
@@ -58,12 +58,12 @@ def comparison_asset(study: Study, base: Path) -> dg.AssetsDefinition:
     return comparison
 
 
-def _fingerprints(study: Study, base: Path, models: ModelStore, progress: Progress) -> dict[str, str]:
-    """Return the fingerprints of the backbones that can be had; what cannot be had has failed its variants already."""
+def _opened(study: Study, base: Path, models: ModelStore, progress: Progress) -> dict[str, Backbone]:
+    """Return the backbones that can be had; what cannot be had has failed its variants already."""
     found = {}
     for name in used_backbones(study.planned()):
         try:
-            found[name] = models.open(study, base, name, progress).fingerprint
+            found[name] = models.open(study, base, name, progress)
         except TunewiseError:
             continue
     return found

@@ -12,14 +12,16 @@ from resources.artifact_store import ArtifactStore
 from resources.model_store import ModelStore
 from tunewise.artifacts import ArtifactRef
 from tunewise.code_hash import code_sha256
+from tunewise.contracts import Backbone, Progress
 from tunewise.data.findings import BLOCKING, CHECKS, Finding
+from tunewise.errors import TunewiseError
 from tunewise.steps import (
     audit_split,
+    limiting_backbone,
     prepare_dataset,
     read_stored_dataset,
     read_stored_split,
     split_dataset,
-    used_backbones,
 )
 from tunewise.study import Study
 
@@ -65,11 +67,20 @@ def split_asset(study: Study, base: Path) -> dg.AssetsDefinition:
         place = store.workplace(study, base, progress)
         reference = split_dataset(place, dataset)
         yield dg.Output(reference, metadata=metadata.of_split(read_stored_split(reference)))
-        limiting = [models.open(study, base, name, progress) for name in used_backbones(study.planned())[:1]]
-        for finding in audit_split(place, dataset, reference, *limiting):
+        backbone, why_none = _limiting(study, base, models, progress)
+        for finding in audit_split(place, dataset, reference, backbone, why_none=why_none):
             yield _as_check(finding, key)
 
     return split
+
+
+def _limiting(study: Study, base: Path, models: ModelStore, progress: Progress) -> tuple[Backbone | None, str]:
+    """Return the backbone that limits the texts' lengths, or why it cannot be had: that fails its own variants alone."""
+    name = limiting_backbone(study)
+    try:
+        return (models.open(study, base, name, progress) if name else None), ""
+    except TunewiseError as error:
+        return None, f"backbone {name} cannot be had. {error}"
 
 
 def _as_check(finding: Finding, key: dg.AssetKey) -> dg.AssetCheckResult:

@@ -1,4 +1,4 @@
-"""The command line: run, show, methods, check, report, ui."""
+"""The command line: run, launch, show, methods, check, report, ui."""
 
 from __future__ import annotations
 
@@ -54,6 +54,17 @@ def run(
     with LiveProgress() as progress:
         done = run_study(declared, path.parent, Home.default(), only=only or (), progress=progress)
     _report(declared, done, debug=debug)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def launch(
+    context: typer.Context,
+    selection: Annotated[str, typer.Argument(metavar="SELECTION", help="Of assets, such as 'key:\"movie_reviews/lora\"'.")],
+) -> None:
+    """Materialise assets as `dg launch --assets` does, in the instance that the pages show; further options go to dg."""
+    from pipelines.instance import launch_assets
+
+    launch_assets(selection, context.args, Home.default())
 
 
 @app.command()

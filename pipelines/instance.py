@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from tunewise.artifacts import write_atomically
 from tunewise.privacy import silence_reports
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from tunewise.home import Home
 
@@ -36,11 +38,26 @@ def prepare_instance(home: Home) -> Path:
     """
     silence_reports()
     if chosen := os.environ.get("DAGSTER_HOME"):
-        from pathlib import Path
-
         return Path(chosen)
     settings = home.dagster / "dagster.yaml"
     if not settings.exists():
         write_atomically(settings, SETTINGS)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     return home.dagster
+
+
+def launch_assets(selection: str, further: Sequence[str], home: Home) -> NoReturn:
+    """Replace this process by ``dg launch`` on the instance of ``home``; its exit code is the command's.
+
+    Args:
+        selection: Of assets, in Dagster's words.
+        further: Further options of ``dg launch``.
+        home: Where everything is kept.
+    """
+    prepare_instance(home)
+    dg = str(Path(sys.executable).with_name("dg"))
+    project = Path(__file__).parents[1]
+    # An installed package has no project file; dg then takes the module itself.
+    target = ["--target-path", str(project)] if (project / "pyproject.toml").is_file() else ["-m", "pipelines.definitions"]
+    sys.stdout.flush()
+    os.execv(dg, [dg, "launch", "--assets", selection, *target, *further])  # noqa: S606 - a list, no shell

@@ -40,7 +40,7 @@ def _line(one: dict[str, Any], metric: str) -> list[str]:
         one["variant"],
         score(metric, estimate["value"]) if estimate else "–",
         " to ".join(ends) or "–",
-        seconds(costs["fit_seconds"]),
+        seconds(costs["fit_and_features_seconds"]),
         f"{costs['latency_ms']:.1f} ms",
         "; ".join(notes),
     ]

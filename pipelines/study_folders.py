@@ -80,7 +80,7 @@ def locate(given: str) -> Path:
     if path.is_file():
         return path.absolute()
     found, broken = find_studies(study_folders())
-    paths = {study.study.name: study.path for study in found} | {one.path.parent.name: one.path for one in broken}
+    paths = {one.name: one.path for one in broken} | {study.study.name: study.path for study in found}
     if given in paths:
         return paths[given]
     near = nearest(given, tuple(paths))

@@ -1,7 +1,8 @@
 """MLflow behind a small interface: one run per study and split, one child per outcome.
 
 MLflow is imported on use. What was sent once is noted below the home folder, so that a study of which
-everything is reused asks MLflow nothing at all.
+everything is reused asks MLflow nothing at all. A note counts while its run is in the store: a SQLite file is
+looked into, other stores are taken at their word.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import hashlib
 import json
 import logging
 import os
+import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dagster as dg
 from filelock import FileLock
@@ -39,6 +41,8 @@ PAGES_URL = "http://127.0.0.1:5000"
 """Where `tunewise ui` shows the runs of a store that is no server itself."""
 
 PARENT = "mlflow.parentRunId"
+
+SQLITE = "sqlite:///"
 
 MAX_BATCH = 100
 """Parameters that any tracking server takes in one request; of metrics it takes more."""
@@ -96,30 +100,38 @@ def default_uri(home: Home) -> str:
 
 
 class MlflowTracker(dg.ConfigurableResource):
-    """Records in MLflow; safe for several processes at once."""
+    """Records in MLflow; safe for several processes that share a home folder."""
 
     root: str
     """The home folder."""
 
     def log_rows(self, study: Study, rows: Sequence[Row], origin: Mapping[str, str]) -> str | None:
-        """Record each outcome as a child of the study's run, once."""
-        notes = {row: _Note(self._notes(study) / row.variant / f"{row.seed}.json") for row in rows}
+        """Record each outcome as a child of the study's run, once.
+
+        Raises:
+            TrackingError: If the store cannot be used; what it took before is not sent again.
+        """
+        notes = {row: self._note(study, f"{row.variant}/{row.seed}.json") for row in rows}
         if new := [row for row in rows if not notes[row].holds(row.outcome.key)]:
-            store = self._open(study, rows[0].outcome.split_sha256)
-            for row in new:
-                run_id = store.find(row) or store.add(row, origin)
-                notes[row].write(row.outcome.key, store.link(run_id))
+            with self._recording(study, rows[0].outcome.split_sha256) as store:
+                for row in new:
+                    run_id = store.find(row) or store.add(row, origin)
+                    notes[row].write(row.outcome.key, run_id, store.link(run_id))
         return notes[rows[0]].link() if rows else None
 
     def log_page(self, study: Study, split_sha256: str, folder: Path, figures: Mapping[str, float]) -> str | None:
-        """Record the comparison's files with the study's run; files that did not change are not sent again."""
-        note = _Note(self._notes(study) / "comparison.json")
+        """Record the comparison's files with the study's run; files that did not change are not sent again.
+
+        Raises:
+            TrackingError: If the store cannot be used.
+        """
+        note = self._note(study, "comparison.json")
         files = sorted(path for path in folder.iterdir() if path.suffix in {".html", ".md", ".json"})
         key = hashlib.sha256("".join([split_sha256, *map(sha256_of_file, files)]).encode()).hexdigest()
         if not note.holds(key):
-            store = self._open(study, split_sha256)
-            store.add_files(files, figures)
-            note.write(key, store.link(store.parent_id))
+            with self._recording(study, split_sha256) as store:
+                store.add_files(files, figures)
+                note.write(key, store.parent_id, store.link(store.parent_id))
         return note.link()
 
     def _notes(self, study: Study) -> Path:
@@ -128,9 +140,17 @@ class MlflowTracker(dg.ConfigurableResource):
         place = hashlib.sha256(store_uri(study, home).encode()).hexdigest()[:12]
         return home.mlflow / "sent" / place / _experiment_name(study) / study.name
 
-    def _open(self, study: Study, split_sha256: str) -> _Store:
-        home = Home(Path(self.root))
-        return _open_store(store_uri(study, home), home, study, split_sha256)
+    def _note(self, study: Study, name: str) -> _Note:
+        return _Note(self._notes(study) / name, store_uri(study, Home(Path(self.root))))
+
+    @contextmanager
+    def _recording(self, study: Study, split_sha256: str) -> Iterator[_Store]:
+        """Yield the store to one process at a time, so that no two look for a run, miss it and both record it."""
+        home, notes = Home(Path(self.root)), self._notes(study)
+        uri = store_uri(study, home)
+        notes.mkdir(parents=True, exist_ok=True)
+        with FileLock(notes / "recording.lock"), _in_words(uri):
+            yield _open_store(uri, home, study, split_sha256)
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,8 @@ class _Note:
     """Remembers which outcome was recorded under a name, and where."""
 
     path: Path
+    uri: str
+    """The store that it tells of."""
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -146,13 +168,14 @@ class _Note:
             return {}
 
     def holds(self, key: str) -> bool:
-        return self._read().get("key") == key
+        noted = self._read()
+        return noted.get("key") == key and _may_hold(self.uri, noted.get("run_id", ""))
 
     def link(self) -> str | None:
         return self._read().get("link")
 
-    def write(self, key: str, link: str) -> None:
-        write_atomically(self.path, json.dumps({"key": key, "link": link}))
+    def write(self, key: str, run_id: str, link: str) -> None:
+        write_atomically(self.path, json.dumps({"key": key, "run_id": run_id, "link": link}))
 
 
 @dataclass(frozen=True)
@@ -216,22 +239,40 @@ def _open_store(uri: str, home: Home, study: Study, split_sha256: str) -> _Store
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     home.mlflow.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.mlflow / "first_touch.lock"), _in_words(uri, MlflowException):
+    with FileLock(home.mlflow / "first_touch.lock"):
         client = MlflowClient(tracking_uri=uri)
         place = None if uri.startswith(("http://", "https://")) else home.mlflow / "artifacts" / _experiment_name(study)
         experiment_id = _experiment(client, _experiment_name(study), place)
         return _Store(client, uri, study, experiment_id, _parent(client, experiment_id, study, split_sha256))
 
 
+def _may_hold(uri: str, run_id: str) -> bool:
+    """Say whether a run may be in the store: false where a SQLite file is gone or lacks it, without MLflow's import."""
+    if not uri.startswith(SQLITE):
+        return True
+    try:
+        # The path goes in as a URI so that looking makes no file.
+        place = Path(unquote(uri.removeprefix(SQLITE).partition("?")[0])).absolute().as_uri()
+        with closing(sqlite3.connect(f"{place}?mode=ro", uri=True)) as database:
+            return database.execute("SELECT 1 FROM runs WHERE run_uuid = ?", (run_id,)).fetchone() is not None
+    except sqlite3.Error:
+        # MLflow is asked then, which finds what is there.
+        return False
+
+
 @contextmanager
-def _in_words(uri: str, kind: type[Exception]) -> Iterator[None]:
+def _in_words(uri: str) -> Iterator[None]:
+    """Turn what MLflow, its database and the network raise into one error; an `OSError` is the network's or the disk's."""
+    silence_reports()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         yield
-    except kind as error:
-        reason = _without_secret(str(error).splitlines()[0], uri)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = _without_secret((str(error).splitlines() or [type(error).__name__])[0], uri)
         raise TrackingError(
             f"The tracking store at {_without_secret(uri, uri)} cannot be used: {reason} The outcomes are kept; start the store "
             f"or change tracking.uri, and run again."

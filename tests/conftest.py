@@ -19,7 +19,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def pytest_addoption(parser):
     """Add the options that some tests take."""
     parser.addoption("--rebuild-golden", action="store_true", help="write the golden files anew instead of comparing with them")
-    parser.addoption("--data", type=Path, default=None, help="folder of public data sets for the tests that can use them")
+    parser.addoption(
+        "--data",
+        type=Path,
+        default=None,
+        help="folder that holds trec/train.csv (text,label,fine_label), run as a user's own table",
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -185,7 +185,7 @@ class Inputs:
     runtime: Runtime
     monitor: Monitor
     work: Path
-    """A folder for checkpoints, empty at the first start and kept until the outcome is written."""
+    """A folder of the fit's own for files it needs meanwhile; removed when the outcome is written."""
     epochs: int
     """Passes over the training rows that the study's budget allows a gradient method."""
     class_weights: np.ndarray

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from tunewise.contracts import no_progress
 from tunewise.errors import DataError, StudyError, TunewiseError
@@ -15,13 +18,14 @@ from tunewise.steps import (
     compare,
     embed_split,
     fit_variant,
+    limiting_backbone,
     note_failure,
     prepare_dataset,
     split_dataset,
     takes_features,
     used_backbones,
 )
-from tunewise.study import BUDGETS
+from tunewise.study import BUDGETS, Study
 from tunewise.study_file import read_study
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
     from tunewise.artifacts import ArtifactRef
     from tunewise.contracts import Backbone, Progress
-    from tunewise.study import Study, Variant
+    from tunewise.study import Variant
     from tunewise.verdict import Verdict
 
 
@@ -65,28 +69,36 @@ def run(
     dataset = prepare_dataset(place)
     split = split_dataset(place, dataset)
     backbones = _opened(place, variants)
-    _refuse_what_blocks(place, dataset, split, next(iter(backbones.values()), None))
+    known = backbones | _fitted_before(place, set(used_backbones(variants)))
+    _refuse_what_blocks(place, dataset, split, known.get(str(limiting_backbone(place.study))))
     for name in dict.fromkeys(str(variant.backbone) for variant in variants if takes_features(variant)):
         if name in backbones:
             embed_split(place, split, backbones[name])
     for variant in variants:
         if not variant.method.needs or variant.backbone in backbones:
             fit_variant(place, variant, split, backbones.get(str(variant.backbone)))
-    return compare(place, {name: backbone.fingerprint for name, backbone in backbones.items()})[0]
+    return compare(place, known)[0]
 
 
 def changed(study: Study, *, budget: str | None = None, seeds: Sequence[int] = ()) -> Study:
     """Return ``study`` with another budget or other seeds, where they are given.
 
     Raises:
-        StudyError: If there is no such budget, or a seed stands twice.
+        StudyError: If there is no such budget, or a seed stands twice or is none.
     """
     if budget is not None and budget not in BUDGETS:
         raise StudyError(f"budget={budget!r} is unknown. Use {', '.join(BUDGETS)}.")
     if len(set(seeds)) < len(seeds):
         raise StudyError(f"seeds={list(seeds)} hold one twice; each is fitted once. Name different seeds.")
-    given = {"budget": budget, "seeds": tuple(seeds) or None}
-    return study.model_copy(update={name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in {"budget": budget, "seeds": tuple(seeds) or None}.items() if value is not None}
+    declared = {name: getattr(study, name) for name in study.model_fields_set}
+    try:
+        return Study.model_validate(declared | given)
+    except ValidationError as error:
+        from tunewise.study_problems import complaints_of, written
+
+        said = " ".join(f"{written(one.loc)}: {one.message}" for one in complaints_of(error, declared | given))
+        raise StudyError(f"{', '.join(f'{name}={value!r}' for name, value in given.items())} cannot be. {said}") from error
 
 
 def _opened(place: Workplace, variants: Sequence[Variant]) -> dict[str, Backbone]:
@@ -102,6 +114,20 @@ def _opened(place: Workplace, variants: Sequence[Variant]) -> dict[str, Backbone
                 if variant.backbone == name:
                     note_failure(place, variant, str(error))
     return opened
+
+
+def _fitted_before(place: Workplace, without: set[str]) -> dict[str, Backbone]:
+    """Return the other backbones with which something was fitted: they were fetched then, and the page may show it."""
+    from tunewise.backbones.opening import open_backbone
+
+    latest = place.home.study(place.study.name) / "latest"
+    fitted = used_backbones(variant for variant in place.study.planned() if (latest / variant.name).is_dir())
+    found = {}
+    for name in fitted:
+        if name not in without:
+            with suppress(TunewiseError):
+                found[name] = open_backbone(place.study.backbone(name), base=place.base, home=place.home, progress=place.progress)
+    return found
 
 
 def _refuse_what_blocks(place: Workplace, dataset: ArtifactRef, split: ArtifactRef, backbone: Backbone | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tunewise.artifacts import ArtifactRef, is_whole, new_folder, read_folder, sha256_of_file, sha256_of_json
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from tunewise.verdict import Verdict
 
 FINDINGS, REPORT, FITS = "findings.json", "features.json", "fits.json"
+LENGTHS = "text_lengths"
+"""The check that needs a backbone."""
+
 log = logging.getLogger(__name__)
 
 
@@ -130,7 +133,7 @@ def read_stored_split(reference: ArtifactRef) -> Split:
 
 
 def audit_split(
-    place: Workplace, dataset: ArtifactRef, split: ArtifactRef, backbone: Backbone | None = None
+    place: Workplace, dataset: ArtifactRef, split: ArtifactRef, backbone: Backbone | None = None, *, why_none: str = ""
 ) -> tuple[Finding, ...]:
     """Return what the audit says of the rows and their split, stored at the first call.
 
@@ -139,6 +142,7 @@ def audit_split(
         dataset: What `prepare_dataset` returned.
         split: What `split_dataset` returned.
         backbone: Whose limit the texts' lengths are held against; lengths are not checked without one.
+        why_none: Why there is no backbone although the study has one; said where the lengths would be.
     """
     from tunewise.data.findings import Finding
 
@@ -158,7 +162,10 @@ def audit_split(
         (folder / FINDINGS).write_text(json.dumps([finding.to_json() for finding in found], indent=1))
 
     stored = json.loads((_stored(place.home, "audit", key, write).folder / FINDINGS).read_text())
-    return tuple(Finding(one["name"], one["passed"], one["message"], tuple(one["rows"])) for one in stored)
+    found = tuple(Finding(one["name"], one["passed"], one["message"], tuple(one["rows"])) for one in stored)
+    if backbone is not None or not why_none:
+        return found
+    return tuple(replace(one, message=f"Not checked: {why_none}") if one.name == LENGTHS else one for one in found)
 
 
 def embed_split(place: Workplace, split: ArtifactRef, backbone: Backbone) -> ArtifactRef:
@@ -190,15 +197,19 @@ def fit_variant(place: Workplace, variant: Variant, split: ArtifactRef, backbone
     """Fit ``variant`` on every seed of the study, reusing the outcomes there are.
 
     A seed that fails is noted as failed and stops no other. What interrupts the process is no failure: it
-    leaves the work folder, and the next call goes on from there.
+    leaves the work folder, and the next call goes on from there. Where the settings are not those that the
+    study declares, what comes of them counts for this call alone: the latest outcomes stay the latest.
     """
     rows: list[Row] = []
     missing: list[Missing] = []
     seeds = place.study.seeds
     stored = read_stored_split(split)
+    is_declared = variant.settings.model_dump() == place.study.variant(variant.name).settings.model_dump()
     for done, seed in enumerate(seeds):
         place.progress(f"{variant.name}: seeds", done, len(seeds))
         fitted = _fit_seed(place, variant, seed, stored, backbone)
+        if is_declared:
+            _note(place, fitted)
         (rows if isinstance(fitted, Row) else missing).append(fitted)  # pyright: ignore[reportArgumentType] - sorted by type
     place.progress(f"{variant.name}: seeds", len(seeds), len(seeds))
     return Fits(tuple(rows), tuple(missing), None if missing else _store_fits(place.home, rows))
@@ -206,11 +217,14 @@ def fit_variant(place: Workplace, variant: Variant, split: ArtifactRef, backbone
 
 def note_failure(place: Workplace, variant: Variant, message: str) -> tuple[Missing, ...]:
     """Note that no seed of ``variant`` could be fitted, and return what is missing."""
-    return tuple(_failed(place, variant, seed, message) for seed in place.study.seeds)
+    failed = tuple(Missing(variant.name, seed, "failed", message) for seed in place.study.seeds)
+    for one in failed:
+        _note(place, one)
+    return failed
 
 
 def _fit_seed(place: Workplace, variant: Variant, seed: int, split: Split, backbone: Backbone | None) -> Row | Missing:
-    from tunewise.evaluation.outcomes import Place, folder_of, point_to
+    from tunewise.evaluation.outcomes import folder_of
     from tunewise.request import Request
     from tunewise.trials import run_variant
 
@@ -223,24 +237,27 @@ def _fit_seed(place: Workplace, variant: Variant, seed: int, split: Split, backb
     except Exception as error:
         message = str(error) if isinstance(error, TunewiseError) else f"{type(error).__name__}: {error}"
         log.warning("%s, seed %d, failed: %s", variant.name, seed, message, exc_info=error)
-        return _failed(place, variant, seed, message)
-    point_to(outcome, Place(place.study.name, variant.name, seed), place.home, is_reused=is_reused)
+        return Missing(variant.name, seed, "failed", message)
     return Row(variant.name, seed, outcome, is_reused)
 
 
-def _failed(place: Workplace, variant: Variant, seed: int, message: str) -> Missing:
-    from tunewise.evaluation.outcomes import Place, point_to_failure
+def _note(place: Workplace, fitted: Row | Missing) -> None:
+    """Note that this is the latest of its variant and seed."""
+    from tunewise.evaluation.outcomes import Place, point_to, point_to_failure
 
-    point_to_failure(message, Place(place.study.name, variant.name, seed), place.home)
-    return Missing(variant.name, seed, "failed", message)
+    where = Place(place.study.name, fitted.variant, fitted.seed)
+    if isinstance(fitted, Row):
+        point_to(fitted.outcome, where, place.home, is_reused=fitted.is_reused)
+    else:
+        point_to_failure(fitted.message, where, place.home)
 
 
-def compare(place: Workplace, fingerprints: Mapping[str, str] | None = None) -> tuple[Verdict, ArtifactRef]:
+def compare(place: Workplace, backbones: Mapping[str, Backbone] | None = None) -> tuple[Verdict, ArtifactRef]:
     """Write the comparison of the outcomes there are, naming those that failed, are stale or never ran.
 
     Args:
         place: The study; its page is written into its folder.
-        fingerprints: The backbones' fingerprints as they are now, by name; an outcome of another one is stale.
+        backbones: Those of the study's that can be had, by name; an outcome of another one is stale.
     """
     from tunewise.evaluation.outcomes import latest_rows
     from tunewise.verdict import build_verdict, write_page
@@ -248,10 +265,15 @@ def compare(place: Workplace, fingerprints: Mapping[str, str] | None = None) -> 
     dataset = prepare_dataset(place)
     reference = split_dataset(place, dataset)
     split = read_stored_split(reference)
+    opened = backbones or {}
+    fingerprints = {name: backbone.fingerprint for name, backbone in opened.items()}
     rows, missing = latest_rows(place.study, place.home, split.fingerprint, backbones=fingerprints)
+    limiting = limiting_backbone(place.study)
+    found = audit_split(
+        place, dataset, reference, opened.get(str(limiting)), why_none=f"backbone {limiting} is not at hand." if limiting else ""
+    )
     texts = dict(zip(split.test.ids, split.test.texts, strict=True))
-    findings = [finding.to_json() for finding in audit_split(place, dataset, reference)]
-    verdict = build_verdict(place.study, rows, missing, texts=texts, findings=findings)
+    verdict = build_verdict(place.study, rows, missing, texts=texts, findings=[finding.to_json() for finding in found])
     return verdict, read_folder(write_page(verdict, page_folder(place)).parent)
 
 
@@ -263,6 +285,11 @@ def page_folder(place: Workplace) -> Path:
 def used_backbones(variants: Iterable[Variant]) -> tuple[str, ...]:
     """Return the backbones that some of ``variants`` use, the first first."""
     return tuple(dict.fromkeys(variant.backbone for variant in variants if variant.backbone and variant.method.needs))
+
+
+def limiting_backbone(study: Study) -> str | None:
+    """Return the name of the backbone whose limit the texts' lengths are held against: the first that is used."""
+    return next(iter(used_backbones(study.planned())), None)
 
 
 def takes_features(variant: Variant) -> bool:

@@ -69,8 +69,8 @@ def run_variant(request: Request, *, home: Home, progress: Progress = no_progres
     """Return the outcome of ``request`` and whether it was reused.
 
     Where an outcome with the same key stands it is read, in milliseconds and without torch. Two processes
-    that ask for the same key do not fit twice: the second waits and reads. What a fit leaves in its work
-    folder is kept when it is interrupted, so that the next attempt goes on from there.
+    that ask for the same key do not fit twice: the second waits and reads. A fit that is interrupted leaves no
+    outcome and starts anew at the next call; those that were finished are reused.
 
     Raises:
         FitError: If the fit ends in no usable predictor.

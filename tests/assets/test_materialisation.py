@@ -1,5 +1,7 @@
 """What an asset leaves on Dagster's pages: figures to plot, a line per seed, checks; and it leaves no pickle."""
 
+import json
+
 import dagster as dg
 import pytest
 
@@ -18,7 +20,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def materialise(tmp_path, home):
     """Return a function that materialises all assets of a toy study, and records nothing elsewhere."""
 
-    def run(config=None, **fields):
+    def run(config=None, instance=None, **fields):
         path = write_toy_study(tmp_path / "toy", **fields)
         root = str(home.root)
         resources = {
@@ -29,7 +31,8 @@ def materialise(tmp_path, home):
             "progress": no_progress,
         }
         assets = study_assets(read_study(path), path.parent)
-        return dg.materialize(assets, resources=resources, run_config=QUIET | (config or {}), raise_on_error=False)
+        given = QUIET | (config or {})
+        return dg.materialize(assets, resources=resources, run_config=given, raise_on_error=False, instance=instance)
 
     return run
 
@@ -67,12 +70,69 @@ def test_the_audit_is_a_check_for_each_of_its_findings(materialise):
     assert {check.severity for check in found.values() if not check.blocking} == {dg.AssetCheckSeverity.WARN}
 
 
-def test_what_is_typed_in_the_launchpad_is_fitted(materialise):
-    """The changed setting is in the outcome, and the comparison says that the study asks for another."""
-    result = materialise({"ops": {"toy__tfidf_logistic": {"config": {"max_terms": 20}}}})
-    shown = metadata_of(result, "comparison")
+TYPED = {"ops": {"toy__tfidf_logistic": {"config": {"max_terms": 20}}}}
 
-    assert [record.data["reason"] for record in shown["missing"].records] == ["stale"]
+
+def test_what_is_typed_in_the_launchpad_counts_for_one_run(materialise, home):
+    """It is fitted and kept; in the comparison stands what the study declares, before and after."""
+    never = metadata_of(materialise(TYPED), "comparison")
+    pointer = home.study("toy") / "latest" / "tfidf_logistic" / "0.json"
+    kept = [json.loads(path.read_text())["settings"] for path in home.artifacts.glob("outcomes/*/outcome.json")]
+
+    assert [record.data["reason"] for record in never["missing"].records] == ["never ran"]
+    assert not pointer.exists()
+    assert 20 in [settings.get("max_terms") for settings in kept]
+
+    materialise()
+    declared = pointer.read_text()
+    again = metadata_of(materialise(TYPED), "comparison")
+
+    assert again["n_missing"].value == 0
+    assert pointer.read_text() == declared
+
+
+def test_settings_that_are_refused_leave_the_declared_outcome(materialise, home):
+    """A slip in the launchpad fails its run, and the comparison goes on to show what was fitted before."""
+    materialise()
+    pointer = home.study("toy") / "latest" / "tfidf_logistic" / "0.json"
+    declared = pointer.read_text()
+    result = materialise({"ops": {"toy__tfidf_logistic": {"config": {"max_terms": -1}}}})
+
+    assert [event.step_key for event in result.get_step_failure_events()] == ["toy__tfidf_logistic"]
+    assert pointer.read_text() == declared
+
+
+def test_a_backbone_that_cannot_be_had_says_so_where_it_is_missed(materialise, home, tmp_path):
+    """Its variant is noted as failed, and the check on lengths says why there was none; the others are fitted."""
+    (tmp_path / "toy/gone").mkdir(parents=True)
+    result = materialise(variants=["majority", "lora"], backbones=[{"name": "gone", "source": "path:gone"}])
+    found = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    latest = home.study("toy") / "latest"
+
+    assert found["text_lengths"].passed
+    assert found["text_lengths"].description.startswith("Not checked: backbone gone cannot be had. ")
+    assert "toy/gone" in json.loads((latest / "lora/0.json").read_text())["failed"]
+    assert "key" in json.loads((latest / "majority/0.json").read_text())
+
+
+def test_the_audit_is_made_once(materialise, home):
+    """The comparison takes the one that the split's checks stored, lengths and all."""
+    materialise(variants=["majority", "knn"])
+    page = (home.study("toy") / "comparison/index.html").read_text()
+
+    assert len(list((home.artifacts / "audit").iterdir())) == 1
+    assert "tokens in the middle" in page
+
+
+def test_an_instance_that_keeps_nothing_is_warned_of(materialise, monkeypatch):
+    """Where DAGSTER_HOME is missing, pools limit nothing and the pages do not show the run."""
+    for chosen, n_warned in ((None, 2), ("/somewhere", 0)):
+        monkeypatch.setenv("DAGSTER_HOME", chosen) if chosen else monkeypatch.delenv("DAGSTER_HOME", raising=False)
+        instance = dg.DagsterInstance.ephemeral()
+        result = materialise(instance=instance)
+        said = [entry.user_message for entry in instance.all_logs(result.run_id)]
+
+        assert sum("its pages will not show it, and pools limit nothing" in line for line in said) == n_warned
 
 
 def test_nothing_below_the_home_is_a_pickle(materialise, home):

@@ -1,7 +1,9 @@
 """The command line says one clear thing, ends with the right code, and shows no stack unless asked."""
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -128,6 +130,43 @@ def test_a_variant_that_several_studies_have_needs_its_study(tunewise, studies):
 
     assert code == 1
     assert "Several studies have a variant 'majority': movie_reviews, toy. Write STUDY/majority." in said
+
+
+def test_a_launch_is_dg_s_on_the_instance_of_the_home(tunewise, home, monkeypatch):
+    """The same environment's dg is given the selection, the project and what else was said."""
+    called = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: called.append((program, arguments)))
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    tunewise("launch", 'key:"toy/majority"', "--config-json", "{}")
+    dg, root = str(Path(sys.executable).with_name("dg")), str(Path(cli.__file__).parents[1])
+
+    assert called == [
+        (dg, [dg, "launch", "--assets", 'key:"toy/majority"', "--target-path", root, "--config-json", "{}"]),
+    ]
+    assert os.environ["DAGSTER_HOME"] == str(home.dagster)
+    assert (home.dagster / "dagster.yaml").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("toy/dataset", 0), ("wrong/study", 1)])
+def test_a_launch_from_anywhere_ends_with_dg_s_code(name, code, ready_home, studies, tmp_path):
+    """The project is found from another folder; what is done is in the instance that the pages show."""
+    write_toy_study(studies / "toy")
+    (studies / "wrong.yaml").write_text("name: wrong\n")
+    command = [str(Path(sys.executable).with_name("tunewise")), "launch", f'key:"{name}"']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code, done.stdout + done.stderr
+    assert (ready_home.dagster / "dagster.yaml").exists()
+
+
+def test_a_seed_that_is_none_is_refused_in_words(tunewise, studies):
+    """What the study file would refuse, the option does, too."""
+    write_toy_study(studies / "toy")
+    code, said = tunewise("run", "toy", "--seeds", "-1")
+
+    assert code == 1
+    assert "seeds=(-1,) cannot be. seeds[0]: " in said
 
 
 def test_the_launcher_keeps_what_the_user_set(monkeypatch):

@@ -71,6 +71,22 @@ def test_a_failed_variant_stops_no_other_and_is_named_in_the_comparison(ready_ho
     assert "no_such_layer" in found["missing"][0]["message"]
 
 
+def test_a_backbone_that_cannot_be_had_fails_its_own_variants_alone(ready_home, tmp_path):
+    """What needs no backbone is fitted, the page is written, and the others are named with the reason."""
+    path = write_toy_study(tmp_path / "toy", ["lora", "majority"], backbones=[{"name": "gone", "source": "path:none"}])
+    # Such a study file is refused where it is read; a folder may go later.
+    (path.parent / "none").mkdir()
+    study = read_study(path)
+    (path.parent / "none").rmdir()
+    done = run_study(study, path.parent, ready_home, only=(), progress=no_progress)
+    found = numbers_of(ready_home)
+
+    assert [failure.asset for failure in done.failures] == ["lora"]
+    assert (ready_home.study("toy") / "comparison" / "index.html").exists()
+    assert [one["variant"] for one in found["variants"]] == ["majority"]
+    assert [(one["variant"], one["reason"]) for one in found["missing"]] == [("lora", "failed")]
+
+
 def test_only_what_was_asked_for_is_fitted(ready_home, tmp_path):
     """The comparison names the rest as never run."""
     path = write_toy_study(tmp_path / "toy")

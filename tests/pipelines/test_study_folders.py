@@ -75,6 +75,18 @@ def test_a_study_is_given_by_its_name_or_its_path(studies):
     assert locate("mine") == locate(str(path)) == locate(str(path.parent)) == path
 
 
+def test_a_broken_file_takes_no_study_s_name(studies):
+    """The good study keeps its name; the broken one goes by the name that the graph shows, wherever it lies."""
+    path = write_toy_study(studies / "other", name="mine")
+    for wrong in (studies / "mine" / "defs.yaml", studies / "wrong.yaml"):
+        wrong.parent.mkdir(exist_ok=True)
+        wrong.write_text("name: broken\nbudget: huge\n")
+
+    assert locate("mine") == path
+    assert locate("mine_2") == studies / "mine" / "defs.yaml"
+    assert locate("wrong") == studies / "wrong.yaml"
+
+
 def test_a_name_that_nothing_has_is_answered_with_the_nearest(studies):
     """The error lists what there is."""
     with pytest.raises(

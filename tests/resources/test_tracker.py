@@ -2,17 +2,21 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import requests
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from resources.tracker import MlflowTracker, TrackingError, default_uri, store_uri
+from resources.tracker import MlflowTracker, TrackingError, _may_hold, _Store, default_uri, store_uri
 from tunewise.errors import StudyError
 
 ORIGIN = {"dagster.run_id": "run-1", "dagster.asset_key": "mine/majority"}
@@ -29,6 +33,15 @@ def free_port():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return server.getsockname()[1]
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A folder with a page."""
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "index.html").write_text("<p>lora</p>")
+    return folder
 
 
 def runs(client, role):
@@ -116,11 +129,8 @@ def test_the_first_touch_of_several_at_once_makes_one_experiment_and_one_parent(
     assert len(runs(client, "outcome")) == 4
 
 
-def test_the_page_is_kept_with_the_studys_run(tracker, study, make_row, home, tmp_path):
+def test_the_page_is_kept_with_the_studys_run(tracker, study, make_row, page, home):
     """The comparison's files lie in the parent run, beside the figures of its conclusion."""
-    page = tmp_path / "page"
-    page.mkdir()
-    (page / "index.html").write_text("<p>lora</p>")
     tracker.log_rows(study, [make_row()], ORIGIN)
     tracker.log_page(study, "5" * 64, page, {"best_accuracy": 0.9})
     client = MlflowClient(default_uri(home))
@@ -149,6 +159,80 @@ def test_a_store_that_does_not_answer_is_named(tracker, study, make_row, monkeyp
     ) as caught:
         tracker.log_rows(elsewhere, [make_row()], ORIGIN)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("broken", ["search_runs", "log_batch", "log_artifact"])
+@pytest.mark.parametrize("error", [MlflowException("the database is locked\nand more"), OSError("no route")])
+def test_an_error_on_the_way_is_in_words(tracker, study, make_row, monkeypatch, broken, error):
+    """Whatever is asked of the store, its error names the store and what to do."""
+    monkeypatch.setattr(MlflowClient, broken, Mock(side_effect=error))
+    expected = rf"The tracking store at sqlite.*cannot be used: .*{str(error).splitlines()[0]}.*The outcomes are kept"
+
+    with pytest.raises(TrackingError, match=expected):
+        tracker.log_rows(study, [make_row()], ORIGIN)
+
+
+def test_an_error_while_the_page_is_sent_is_in_words(tracker, study, make_row, page, monkeypatch):
+    """The page's files and figures are sent under the same roof."""
+    tracker.log_rows(study, [make_row()], ORIGIN)
+    monkeypatch.setattr(MlflowClient, "log_metric", Mock(side_effect=MlflowException("the database is locked")))
+
+    with pytest.raises(TrackingError, match=r"cannot be used: the database is locked"):
+        tracker.log_page(study, "5" * 64, page, {"best_accuracy": 0.9})
+
+
+def test_two_that_record_the_same_outcome_at_once_record_it_once(home, store, study, make_row, monkeypatch):
+    """Both see no note; the second waits until the first has recorded, and finds its run."""
+    find = _Store.find
+
+    def slowly(self, row):
+        found = find(self, row)
+        time.sleep(0.3)
+        return found
+
+    monkeypatch.setattr(_Store, "find", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        links = list(pool.map(lambda _: MlflowTracker(root=str(home.root)).log_rows(study, [make_row()], ORIGIN), range(2)))
+
+    assert len(set(links)) == 1
+    assert len(runs(MlflowClient(default_uri(home)), "outcome")) == 1
+
+
+def test_a_store_that_was_deleted_is_filled_again(tracker, study, make_row, page, home):
+    """Notes of runs that are gone count for nothing, also where the database was made anew by another study."""
+    other = study.model_copy(update={"name": "other"})
+
+    def record():
+        tracker.log_rows(study, [make_row()], ORIGIN)
+        tracker.log_page(study, "5" * 64, page, {"best_accuracy": 0.9})
+
+    record()
+    _empty(home.mlflow / "mlflow.db")
+    tracker.log_rows(other, [make_row()], ORIGIN)
+    record()
+    client = MlflowClient(default_uri(home))
+
+    assert len(runs(client, "outcome")) == 1
+    assert runs(client, "study")[0].data.metrics == {"best_accuracy": 0.9}
+
+
+def test_looking_for_a_run_makes_no_database(tmp_path):
+    """A file that is not there, or is no database, holds nothing; what is no file is taken at its word."""
+    (tmp_path / "odd%20name?.db").write_text("no database")
+
+    assert not _may_hold(f"sqlite:///{tmp_path}/gone.db", "run")
+    assert not _may_hold(f"sqlite:///{tmp_path}/odd%20name.db", "run")
+    assert _may_hold("http://127.0.0.1:5000", "run")
+    assert not (tmp_path / "gone.db").exists()
+
+
+def _empty(database):
+    """Take every run and experiment out of a store, as if it were deleted and made anew; MLflow keeps the file open."""
+    with closing(sqlite3.connect(database)) as store:
+        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in set(tables) - {"alembic_version", "sqlite_sequence", "workspaces"}:
+            store.execute(f"DELETE FROM {table}")  # noqa: S608 - the database's own names
+        store.commit()
 
 
 def test_a_variable_that_is_not_set_is_named(study, home):

@@ -9,6 +9,7 @@ import tunewise
 from tunewise.errors import DataError, StudyError
 from tunewise.running import changed, run
 from tunewise.study_file import read_study
+from tunewise.testing import tiny_encoder
 from tunewise.toy_study import write_toy_study
 
 FAILING = {"method": "lora", "name": "hopeless", "settings": {"targets": ["no_such_layer"]}}
@@ -72,6 +73,26 @@ def test_only_named_variants_are_fitted(tmp_path):
         run(path, only=["lora"])
 
 
+def test_a_row_of_another_backbone_is_held_against_that_backbone(tmp_path, home):
+    """Asking for one variant alone leaves no stale row of the others as if it were current."""
+    path = write_toy_study(tmp_path / "toy", ["majority", "knn"])
+    assert "tokens in the middle" in run(path).findings[-1]["message"]
+    assert len(list((home.artifacts / "audit").iterdir())) == 1
+    tiny_encoder(tmp_path / "toy" / "tiny", seed=1)
+    verdict = run(path, only=["majority"])
+
+    assert [(one.variant, one.reason) for one in verdict.missing] == [("knn", "stale")]
+    assert "the backbone changed" in verdict.missing[0].message
+
+
+def test_a_backbone_that_nothing_was_fitted_with_is_not_fetched(tmp_path, monkeypatch):
+    """Fitting the majority class alone needs no download; the comparison knows no row that would."""
+    path = write_toy_study(tmp_path / "toy", ["majority", "knn"])
+    monkeypatch.setattr("tunewise.backbones.opening.open_backbone", lambda *_, **__: pytest.fail("fetched"))
+
+    assert [one.variant for one in run(path, only=["majority"]).standings] == ["majority"]
+
+
 def test_data_of_one_class_is_refused(tmp_path):
     """No honest result is possible; the error is the data's."""
     path = write_toy_study(tmp_path / "toy")
@@ -91,3 +112,16 @@ def test_budget_and_seeds_can_be_changed(tmp_path):
         changed(study, budget="huge")
     with pytest.raises(StudyError, match=r"seeds=\[1, 1\] hold one twice"):
         changed(study, seeds=[1, 1])
+    with pytest.raises(StudyError, match=r"seeds=\(-1,\) cannot be\. seeds\[0\]: .*"):
+        changed(study, seeds=[-1])
+
+
+def test_what_was_not_said_stays_unsaid(tmp_path):
+    """A changed study is the same but for the change: its compute, its variants, its settings and what was left open."""
+    path = write_toy_study(tmp_path / "toy", ["majority", {"method": "lora", "settings": {"rank": 2}}])
+    study = read_study(path)
+    again = changed(study, seeds=[5])
+
+    assert again.planned() == study.planned()
+    assert again.compute.model_fields_set == {"cpus"}
+    assert again.model_copy(update={"seeds": study.seeds}) == study

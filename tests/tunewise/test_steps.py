@@ -1,6 +1,7 @@
 """Each step stores a folder by what determines it: reused while that stands, made anew when it changes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from tunewise.errors import StudyError
 from tunewise.steps import (
     Workplace,
     audit_split,
+    compare,
     device_of,
     embed_split,
     fit_variant,
@@ -92,6 +94,44 @@ def test_lengths_are_held_against_a_backbones_limit(place, tmp_path):
     (lengths,) = (finding for finding in found if finding.name == "text_lengths")
 
     assert "tokens in the middle" in lengths.message
+
+
+def test_lengths_that_could_not_be_checked_say_why(place):
+    """The reason is the caller's, and not kept with the findings."""
+    dataset = prepare_dataset(place)
+    split = split_dataset(place, dataset)
+
+    assert audit_split(place, dataset, split, why_none="the disk is full.")[-1].message == "Not checked: the disk is full."
+    assert audit_split(place, dataset, split)[-1].message == "Not checked: no backbone was given."
+
+
+def test_the_page_says_what_the_audit_said(tmp_path, home):
+    """With the same backbone the comparison takes the stored audit; without, it says which one is missed."""
+    path = write_toy_study(tmp_path / "toy", ["majority", "knn"])
+    place = Workplace(read_study(path), path.parent, home)
+    dataset, backbone = prepare_dataset(place), tiny_encoder(tmp_path / "toy/tiny")
+    audit_split(place, dataset, split_dataset(place, dataset), backbone)
+    verdict, _ = compare(place, {"tiny": backbone})
+
+    assert "tokens in the middle" in verdict.findings[-1]["message"]
+    assert len(list((home.artifacts / "audit").iterdir())) == 1
+    assert compare(place)[0].findings[-1]["message"] == "Not checked: backbone tiny is not at hand."
+
+
+def test_other_settings_than_the_declared_move_no_pointer(place, monkeypatch):
+    """Neither their outcome nor their failure is the latest of the variant."""
+    declared = place.study.variant("tfidf_logistic")
+    other = replace(declared, settings=declared.settings.model_copy(update={"max_terms": 7}))
+    split = split_dataset(place, prepare_dataset(place))
+    fits = fit_variant(place, other, split, None)
+    latest = place.home.study("toy") / "latest" / "tfidf_logistic" / "0.json"
+
+    assert fits.rows[0].outcome.settings["max_terms"] == 7
+    assert not latest.exists()
+    kept = fit_variant(place, declared, split, None).rows[0].outcome.key
+    monkeypatch.setattr("tunewise.trials.run_variant", lambda *_, **__: 1 / 0)
+    assert fit_variant(place, other, split, None).missing
+    assert json.loads(latest.read_text())["key"] == kept
 
 
 def test_features_are_computed_once(place, tmp_path):

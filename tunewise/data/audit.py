@@ -8,7 +8,7 @@ import numpy as np
 
 from tunewise.contracts import PARTS, Part, Texts
 from tunewise.data.copies import Sided, contradictions, copies
-from tunewise.data.findings import CHECKS, Finding, counted, first_rows, shown
+from tunewise.data.findings import CHECKS, MAX_ROWS, Finding, counted, first_rows, shown
 from tunewise.data.forms import Forms
 from tunewise.data.leaks import leaked_label
 
@@ -114,8 +114,13 @@ def _classes_in_training(table: list[dict[str, Any]]) -> Finding:
     n = len(table) - len(absent)
     message = f"{counted(n, 'class')} of {len(table)} with training rows."
     if absent:
-        message += f" None for {', '.join(map(repr, absent[:10]))}: no method can learn them."
-    return Finding("classes_in_training", n >= 2 and not absent, message, first_rows(table))
+        more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
+        message += (
+            f" None for {', '.join(map(repr, absent[:10]))}{more}: no method can learn them, and their texts count as wrong. "
+            "Give more rows of them, join them with another class, or leave them out."
+        )
+    # The two largest are always there, since whether this blocks is read from them.
+    return Finding("classes_in_training", not absent, message, (*table[:-2][: MAX_ROWS - 2], *table[-2:]))
 
 
 def _verdict(name: str, table: list[dict[str, Any]], is_odd: Callable[[dict[str, Any]], bool], what: str) -> Finding:

@@ -21,7 +21,7 @@ CHECKS = {
     "exact_duplicates_across_sides": "Held-out texts that are also on another side of the split.",
     "near_duplicates_across_sides": "Held-out texts that are nearly those of rows on another side of the split.",
     "contradicting_labels": "Duplicates that have different classes.",
-    "classes_in_training": "At least two classes, and every class, have training rows.",
+    "classes_in_training": "Every class has training rows; with fewer than two nothing is fitted.",
     "classes_held_out": "Every class has development rows and test rows.",
     "small_classes": "Every class has at least 5 training rows.",
     "class_balance": "No class has more than 10 times the training rows of another.",
@@ -31,7 +31,7 @@ CHECKS = {
 """Every check by name, with what it looks at; an audit has one finding for each, in this order."""
 
 BLOCKING = frozenset({"classes_in_training"})
-"""Checks without which no honest result is possible."""
+"""Checks that can fail so badly that no honest result is possible; `Finding.is_blocking` says whether one did."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Finding:
 
     @property
     def is_blocking(self) -> bool:
-        """Say whether nothing may be built on data that fails this check."""
-        return self.name in BLOCKING
+        """Say whether nothing may be built on this data: fewer than two classes have training rows."""
+        return self.name in BLOCKING and sum(row["train"] > 0 for row in self.rows) < 2
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as plain JSON values."""

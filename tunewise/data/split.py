@@ -32,7 +32,8 @@ FACTS_FILE = "split.json"
 def make_split(dataset: Dataset, rule: SplitRule, salt: str) -> Split:
     """Return the parts of ``dataset``: sides it gives are kept, sides it does not give are taken from its training rows.
 
-    Rows stand in the order of their ids, so that equal rows in another order are the same split.
+    Rows stand in the order of their ids, so that equal rows in another order are the same split, unless rows that
+    nearly duplicate each other change places: their side is that of whichever comes first.
 
     Args:
         dataset: The rows, the elder before the younger.
@@ -40,7 +41,7 @@ def make_split(dataset: Dataset, rule: SplitRule, salt: str) -> Split:
         salt: Key of the hash.
 
     Raises:
-        DataError: If a side is left empty, or a class has no training row.
+        DataError: If a side is left empty, or fewer than two classes have training rows.
     """
     sides = np.array(dataset.sides or ("train",) * len(dataset), dtype=object)
     shares = {side: share for side in ("test", "development") if isinstance(share := getattr(rule, side), float)}
@@ -48,7 +49,7 @@ def make_split(dataset: Dataset, rule: SplitRule, salt: str) -> Split:
     drawn = np.flatnonzero(sides == "train")
     sides[drawn] = _drawn_sides(dataset, drawn, shares, salt)
     _refuse_empty_sides(sides, shares)
-    _refuse_untrained_classes(dataset, sides)
+    _refuse_one_trained_class(dataset, sides)
     order = sorted(range(len(dataset)), key=dataset.ids.__getitem__)
     rows = Part(dataset.ids, dataset.texts, dataset.labels).take(order)
     return _split(rows, sides[order], dataset.classes, dataset.licence)
@@ -119,12 +120,16 @@ def _refuse_empty_sides(sides: np.ndarray, shares: dict[str, float]) -> None:
             )
 
 
-def _refuse_untrained_classes(dataset: Dataset, sides: np.ndarray) -> None:
+def _refuse_one_trained_class(dataset: Dataset, sides: np.ndarray) -> None:
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     trained = np.bincount(dataset.labels[sides == "train"], minlength=len(dataset.classes))
-    if untrained := [f"{label!r} ({n})" for label, n, m in zip(dataset.classes, counts, trained, strict=True) if not m]:
-        more = f" and {len(untrained) - 10} more" if len(untrained) > 10 else ""
-        raise DataError(
-            f"No training row has the class {', '.join(untrained[:10])}{more} (in brackets: its rows on all sides), so no method "
-            "can learn it. Give more rows of it, join it with another class, or leave it out."
-        )
+    if (trained > 0).sum() >= 2:
+        return
+    only = dataset.classes[int(trained.argmax())]
+    untrained = [f"{label!r} ({n})" for label, n, m in zip(dataset.classes, counts, trained, strict=True) if not m]
+    more = f" and {len(untrained) - 10} more" if len(untrained) > 10 else ""
+    raise DataError(
+        f"All {trained.sum()} training rows have the class {only!r}, so nothing can be told apart; none has the class "
+        f"{', '.join(untrained[:10])}{more} (in brackets: its rows on all sides). Give more rows of the others, join classes, "
+        "or draw smaller shares for development and test."
+    )

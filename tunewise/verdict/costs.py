@@ -5,6 +5,7 @@ Source: Pareto 1906, "Manuale di economia politica": the frontier.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median
@@ -26,7 +27,7 @@ class CostAxis:
     of: Callable[[Outcome], float]
 
 
-def fit_seconds(outcome: Outcome) -> float:
+def fit_and_features_seconds(outcome: Outcome) -> float:
     """Return the seconds of the fit and of the frozen features it needed."""
     return outcome.costs.fit_seconds + outcome.costs.features_seconds
 
@@ -37,13 +38,19 @@ def predict_ms(outcome: Outcome) -> float:
 
 
 AXES = (
-    CostAxis("fit_seconds", "Time to fit, features included", "seconds", fit_seconds),
+    CostAxis("fit_and_features_seconds", "Time to fit, features included", "seconds", fit_and_features_seconds),
     CostAxis("latency_ms", "Time to answer one text alone", "milliseconds", lambda o: o.costs.latency_ms),
     CostAxis("predict_ms", "Time per text, all test texts at once", "milliseconds", predict_ms),
-    CostAxis("peak_bytes", "Peak memory of the fit", "bytes", lambda o: o.costs.peak_bytes),
+    CostAxis("peak_above_start_bytes", "Memory the fit added at its peak", "bytes", lambda o: o.costs.peak_above_start_bytes),
     CostAxis("stored_bytes", "Stored besides the backbone", "bytes", lambda o: o.costs.stored_bytes),
 )
 """The costs a reader can put quality against."""
+
+PARTS_OF_COSTS = (
+    CostAxis("fit_seconds", "Time of the fit alone", "seconds", lambda o: o.costs.fit_seconds),
+    CostAxis("peak_bytes", "Peak memory of the process", "bytes", lambda o: o.costs.peak_bytes),
+)
+"""Costs for the numbers alone: they leave a part out, or count what the process held before the fit."""
 
 
 def hardware_of(outcomes: Sequence[Outcome]) -> str:
@@ -55,7 +62,16 @@ def median_costs(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Return each cost as the median over the seeds that were measured on `hardware_of` them."""
     hardware = hardware_of(outcomes)
     measured = [outcome for outcome in outcomes if outcome.hardware == hardware]
-    return {axis.name: median(axis.of(outcome) for outcome in measured) for axis in AXES}
+    return {axis.name: median(axis.of(outcome) for outcome in measured) for axis in (*AXES, *PARTS_OF_COSTS)}
+
+
+def is_beside_other_work(outcome: Outcome) -> bool:
+    """Say whether more ran when the fit began than the machine has cores; false where their number is not known."""
+    n_cores = outcome.provenance.get("n_cores")
+    if n_cores is None:
+        found = re.search(r"(\d+) cores?\b", outcome.hardware)
+        n_cores = int(found[1]) if found else None
+    return n_cores is not None and outcome.costs.load_at_start > n_cores
 
 
 def frontier(costs: Mapping[str, float], gains: Mapping[str, float]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tunewise.verdict.conclusion import Verdict
     from tunewise.verdict.standing import Standing
 
-TITLES = ("Fit", "One text", "Peak memory", "Stored", "Trained", "Seeds")
+TITLES = ("Fit and features", "One text", "Memory added", "Stored", "Trained", "Seeds")
 
 
 def as_markdown(verdict: Verdict) -> str:
@@ -58,9 +58,9 @@ def _cells(verdict: Verdict, standing: Standing, metrics: list[str]) -> list[str
         f"{name(standing.variant)}{chosen}{marks}",
         interval(metrics[0], standing.estimate) if standing.estimate else "–",
         *(score(metric, values.get(metric)) for metric in metrics[1:]),
-        seconds(standing.costs["fit_seconds"]),
+        seconds(standing.costs["fit_and_features_seconds"]),
         seconds(standing.costs["latency_ms"] / 1000),
-        size(standing.costs["peak_bytes"]),
+        size(standing.costs["peak_above_start_bytes"]),
         size(standing.costs["stored_bytes"]),
         share(costs.n_trained_parameters, costs.n_total_parameters),
         str(len(standing.seeds)),

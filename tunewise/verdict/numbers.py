@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tunewise.verdict.reading import HardText
     from tunewise.verdict.standing import Standing
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a name in the JSON changes its meaning or goes."""
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import uuid
 from base64 import b64encode
+from glob import escape
 from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from tunewise.artifacts import MANIFEST, new_folder
 from tunewise.errors import ComparisonError
@@ -30,7 +32,10 @@ PAGE, TABLE, NUMBERS = "index.html", "comparison.md", "comparison.json"
 def write_page(verdict: Verdict, folder: Path) -> Path:
     """Write ``index.html``, ``comparison.md`` and ``comparison.json`` into ``folder`` and return the page's path.
 
-    The folder appears whole, or stays as it was. An earlier verdict in it is replaced.
+    An earlier verdict in it is replaced, by one writer at a time (a lock file stands beside the folder). What
+    stands under the name is always a whole verdict: the old one or the new one. Between the two renames that
+    exchange them a reader may meet no folder. An error there puts the old one back at once; a kill there leaves
+    it under a hidden name, from which the next writer puts it back before it does anything else.
 
     Raises:
         ComparisonError: If the folder holds files that are no verdict's.
@@ -40,16 +45,38 @@ def write_page(verdict: Verdict, folder: Path) -> Path:
         TABLE: as_markdown(verdict),
         NUMBERS: json.dumps(numbers(verdict), indent=1, allow_nan=False),
     }
-    _refuse_foreign_files(folder)
-    made, old = (folder.with_name(f".{folder.name}.{name}-{uuid.uuid4().hex}") for name in ("new", "old"))
-    with new_folder(made, "comparison") as staging:
-        for name, text in contents.items():
-            (staging / name).write_text(text, encoding="utf-8")
+    made, old = (folder.with_name(f".{folder.name}.{name}") for name in ("new", "old"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        _tidy_after_a_kill(folder, made, old)
+        _refuse_foreign_files(folder)
+        with new_folder(made, "comparison") as staging:
+            for name, text in contents.items():
+                (staging / name).write_text(text, encoding="utf-8")
+        _exchange(folder, made, old)
+    return folder / PAGE
+
+
+def _tidy_after_a_kill(folder: Path, made: Path, old: Path) -> None:
+    """Put back the verdict that a killed writer had moved away, and drop what it left unfinished."""
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    for left in (old, made, *folder.parent.glob(f".{escape(made.name)}.*")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _exchange(folder: Path, made: Path, old: Path) -> None:
+    """Put ``made`` in the place of ``folder``, or leave the place as it was."""
     if folder.exists():
         folder.rename(old)
-    made.rename(folder)
+    try:
+        made.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        shutil.rmtree(made, ignore_errors=True)
+        raise
     shutil.rmtree(old, ignore_errors=True)
-    return folder / PAGE
 
 
 def as_page(verdict: Verdict) -> str:

@@ -34,7 +34,7 @@ class Cheaper:
 
     variant: str
     cost: str
-    """``predict_ms`` or ``fit_seconds``: where it saves more."""
+    """``predict_ms`` or ``fit_and_features_seconds``: where it saves more."""
     ratio: float
     gap: Estimate
     """By how much the recommended one is better."""
@@ -91,15 +91,15 @@ def recommend(standings: Sequence[Standing], missing: Sequence[Missing]) -> Reco
 
 def _cheapest(group: Sequence[Standing]) -> Standing:
     limit = AS_FAST * min(one.costs["predict_ms"] for one in group)
-    return min((one for one in group if one.costs["predict_ms"] <= limit), key=lambda one: one.costs["fit_seconds"])
+    return min((one for one in group if one.costs["predict_ms"] <= limit), key=lambda one: one.costs["fit_and_features_seconds"])
 
 
 def _cheaper(chosen: Standing, others: Sequence[Standing]) -> Cheaper | None:
     """Return the best of ``others`` that saves a lot and costs no more elsewhere; answering counts before fitting."""
     for other in others:
-        ratios = {cost: _ratio(chosen.costs[cost], other.costs[cost]) for cost in ("predict_ms", "fit_seconds")}
+        ratios = {cost: _ratio(chosen.costs[cost], other.costs[cost]) for cost in ("predict_ms", "fit_and_features_seconds")}
         if max(ratios.values()) >= WORTH_NAMING and min(ratios.values()) >= 1 / AS_FAST:
-            cost = "predict_ms" if ratios["predict_ms"] >= WORTH_NAMING else "fit_seconds"
+            cost = "predict_ms" if ratios["predict_ms"] >= WORTH_NAMING else "fit_and_features_seconds"
             return Cheaper(other.variant, cost, ratios[cost], gap_between(chosen, other))
     return None
 
@@ -120,7 +120,7 @@ def _and_takes(chosen: Standing, others: Sequence[Standing]) -> str:
     verb = "takes" if len(others) == 1 else "take"
     if any(one.hardware != chosen.hardware for one in others):
         return ""
-    for cost, doing in (("predict_ms", "answer a text"), ("fit_seconds", "fit")):
+    for cost, doing in (("predict_ms", "answer a text"), ("fit_and_features_seconds", "fit")):
         ratios = sorted(_ratio(one.costs[cost], chosen.costs[cost]) for one in others)
         if ratios[0] >= AS_FAST:
             ends = list(dict.fromkeys(times(ratio) for ratio in (ratios[0], ratios[-1])))

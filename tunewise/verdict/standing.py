@@ -14,7 +14,7 @@ from tunewise.evaluation.contributions import contributions
 from tunewise.evaluation.intervals import Estimate, difference, mean_over_seeds
 from tunewise.evaluation.metrics import METRICS, higher_is_better
 from tunewise.methods import catalogue
-from tunewise.verdict.costs import hardware_of, median_costs
+from tunewise.verdict.costs import hardware_of, is_beside_other_work, median_costs
 from tunewise.verdict.wording import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DISQUALIFYING = ("predicts one class", "at chance")
 """Marks that hold one of these say that a fit learned nothing; its variant is shown and never recommended."""
 
+BUSY = "measured beside other work"
+"""Mark of a fit that began while more ran than the machine has cores."""
 
 YARDSTICK = "majority"
 
@@ -85,7 +87,7 @@ class Standing:
 
     @cached_property
     def costs(self) -> dict[str, float]:
-        """Return the median of each cost in `tunewise.verdict.costs.AXES`."""
+        """Return the median of each cost in `tunewise.verdict.costs.AXES` and `PARTS_OF_COSTS`."""
         return median_costs(self.outcomes)
 
     @property
@@ -95,8 +97,12 @@ class Standing:
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
-        """Return the outcomes' warnings in words, with how many seeds carry each where not all do."""
+        """Return the outcomes' warnings in words, with how many seeds carry each where not all do.
+
+        A fit that began on a busy machine is warned of here; its costs say more than they should.
+        """
         found = Counter(mark for outcome in self.outcomes for mark in outcome.marks)
+        found.update(BUSY for outcome in self.outcomes if is_beside_other_work(outcome))
         n = len(self.outcomes)
         told = [mark if times == n else f"{mark} (with {times} of {n} seeds)" for mark, times in found.items()]
         if self.estimate is None:

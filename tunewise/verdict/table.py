@@ -56,7 +56,7 @@ def columns(verdict: Verdict) -> list[dict[str, Any]]:
         _column("Fit", "and features"),
         _column("Latency", "one text alone"),
         _column("Texts/s", "32 at once", less_is_better=False),
-        _column("Memory", "peak of fit"),
+        _column("Memory", "added by fit"),
         _column("Stored", "on disk"),
         _column("Trained", "of all"),
         _column("Seeds", less_is_better=False),
@@ -73,9 +73,9 @@ def facts(verdict: Verdict) -> list[dict[str, str]]:
     costs = chosen.outcomes[0].costs
     return [
         {"title": METRIC_TITLES[verdict.metric], "value": value, "note": ends.strip("()")},
-        {"title": "Fits in", "value": seconds(chosen.costs["fit_seconds"]), "note": _features_note(chosen)},
+        {"title": "Fits in", "value": seconds(chosen.costs["fit_and_features_seconds"]), "note": _features_note(chosen)},
         {"title": "Answers one text in", "value": seconds(chosen.costs["latency_ms"] / 1000), "note": _throughput_note(chosen)},
-        {"title": "Needs memory", "value": size(chosen.costs["peak_bytes"]), "note": "peak of the fit"},
+        {"title": "Adds memory", "value": size(chosen.costs["peak_above_start_bytes"]), "note": "the fit's peak above its start"},
         {
             "title": "Stores",
             "value": size(chosen.costs["stored_bytes"]),
@@ -129,10 +129,10 @@ def _cells(verdict: Verdict, one: Standing) -> list[dict[str, Any]]:
     )
     return [
         *(_cell(values.get(name, ""), score(name, values.get(name))) for name in _other_metrics(verdict)),
-        _cell(one.costs["fit_seconds"], seconds(one.costs["fit_seconds"]), _features_note(one)),
+        _cell(one.costs["fit_and_features_seconds"], seconds(one.costs["fit_and_features_seconds"]), _features_note(one)),
         _cell(one.costs["latency_ms"], seconds(one.costs["latency_ms"] / 1000)),
         _cell(throughput, count(throughput)),
-        _cell(one.costs["peak_bytes"], size(one.costs["peak_bytes"])),
+        _cell(one.costs["peak_above_start_bytes"], size(one.costs["peak_above_start_bytes"])),
         _cell(one.costs["stored_bytes"], size(one.costs["stored_bytes"])),
         _cell(first.n_trained_parameters, share(first.n_trained_parameters, first.n_total_parameters)),
         _cell(len(one.seeds), seeds),

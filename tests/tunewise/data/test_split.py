@@ -195,13 +195,42 @@ def test_a_table_of_its_own_without_usable_rows_is_no_share():
         make_split(dataset_of(numbered(40), sides=("train",) * 40), rule, "salt")
 
 
-def test_a_class_without_training_rows_is_refused():
-    """The error names each such class with its rows."""
+def test_a_class_without_training_rows_is_kept():
+    """Two classes can be told apart; the third stands in the split, where the audit names it."""
+    dataset = dataset_of(
+        ["v", "w", "x", "y", "z"],
+        labels=[0, 1, 0, 1, 2],
+        sides=("train", "train", "development", "test", "test"),
+        classes=("seen", "known", "rare"),
+    )
+    split = make_split(dataset, SplitRule(), "salt")
+
+    assert split.classes == ("seen", "known", "rare")
+    assert split.test.labels.tolist() == [1, 2]
+
+
+def test_one_class_in_training_is_refused():
+    """The error names the class that is there and, with their rows, those that are not."""
     dataset = dataset_of(
         ["v", "w", "x", "y", "z"],
         labels=[0, 0, 1, 2, 2],
         sides=("train", "development", "test", "test", "test"),
         classes=("seen", "new", "rare"),
     )
-    with pytest.raises(DataError, match=r"No training row has the class 'new' \(1\), 'rare' \(2\) .*join it with another class"):
+    with pytest.raises(
+        DataError, match=r"All 1 training rows have the class 'seen'.*none has the class 'new' \(1\), 'rare' \(2\) .*join classes"
+    ):
         make_split(dataset, SplitRule(), "salt")
+
+
+def test_near_duplicates_alone_depend_on_the_order_of_rows():
+    """Distinct texts have their side in any order; of near duplicates the first gives its own to the others."""
+    texts = numbered(60)
+    forth, back = drawn(texts), drawn(texts[::-1])
+    assert forth == back[::-1]
+
+    pairs = [
+        ("one two three four five six seven eight nine ten", f"one two three four five six seven eight nine ten {i}")
+        for i in range(40)
+    ]
+    assert any(drawn(list(pair)) != drawn(list(pair[::-1])) for pair in pairs)

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tunewise.contracts import Device
 from tunewise.errors import FitError
-from tunewise.methods.frozen.xgboost import FILE, XgboostSettings, fit, load
+from tunewise.methods.frozen.xgboost import FILE, XgboostSettings, _grown_on, fit, load
 from tunewise.rng import Rng
 
 SMALL = XgboostSettings(max_rounds=30, patience=3, learning_rate=0.3)
@@ -95,3 +96,13 @@ def test_two_distributions_are_refused(inputs_of, clusters, monkeypatch):
 
     with pytest.raises(FitError, match=r"Both xgboost and xgboost-cpu are installed .* Uninstall both, then install one"):
         fit(inputs_of(**clusters), SMALL, rng=Rng(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_built_for_gpus", "place"), [("cuda", True, "cuda"), ("cuda", False, "cpu"), ("cpu", True, "cpu")]
+)
+def test_trees_grow_on_the_gpu_where_device_and_build_allow(kind, is_built_for_gpus, place):
+    """A GPU without the GPU build, or the build without a GPU, grows trees on the CPU."""
+    library = SimpleNamespace(build_info=lambda: {"USE_CUDA": is_built_for_gpus})
+
+    assert _grown_on(library, Device(kind, "float32", 1)) == place

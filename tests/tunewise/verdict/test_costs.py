@@ -1,8 +1,38 @@
 """Costs and the frontier."""
 
-import numpy as np
+from dataclasses import replace
 
-from tunewise.verdict.costs import frontier
+import numpy as np
+import pytest
+
+from tunewise.verdict.costs import frontier, is_beside_other_work, median_costs
+
+
+def test_features_are_in_one_of_two_times(make, costs):
+    """``fit_seconds`` is the fit alone; the time that ranks has its features too."""
+    outcomes = [row.outcome for row in make("knn", costs=replace(costs, features_seconds=5.0))]
+    found = median_costs(outcomes)
+
+    assert found["fit_seconds"] == np.median([outcome.costs.fit_seconds for outcome in outcomes])
+    assert found["fit_and_features_seconds"] == pytest.approx(found["fit_seconds"] + 5)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "provenance", "is_beside"),
+    [
+        ("EPYC, 2 cores", {}, True),
+        ("EPYC, 4 cores, NVIDIA H100", {}, False),
+        ("EPYC, 1 core", {}, True),
+        ("EPYC, 2 cores", {"n_cores": 4}, False),
+        ("EPYC", {"n_cores": 2}, True),
+        ("EPYC", {}, False),
+    ],
+)
+def test_other_work_is_a_load_above_the_cores(make, costs, hardware, provenance, is_beside):
+    """Their number comes from the provenance, or from the words for the hardware."""
+    outcome = make("knn", costs=replace(costs, load_at_start=3.0), hardware=hardware)[0].outcome
+
+    assert is_beside_other_work(replace(outcome, provenance=provenance)) is is_beside
 
 
 def test_frontier_by_hand():

@@ -15,7 +15,15 @@ def test_every_number_is_there(make, judge, missing):
     good = found["variants"][0]
     assert (good["variant"], good["is_recommended"], len(good["outcomes"])) == ("good", True, 3)
     assert good["test"]["accuracy"]["value"] == pytest.approx(np.mean([one["test"]["accuracy"] for one in good["outcomes"]]))
-    assert set(good["costs"]) == {"fit_seconds", "latency_ms", "predict_ms", "peak_bytes", "stored_bytes"}
+    assert set(good["costs"]) == {
+        "fit_seconds",
+        "fit_and_features_seconds",
+        "latency_ms",
+        "predict_ms",
+        "peak_bytes",
+        "peak_above_start_bytes",
+        "stored_bytes",
+    }
     assert found["pairs"][0]["one"] == "good"
     values = [one["test"]["accuracy"]["value"] for one in found["variants"]]
     assert found["pairs"][0]["value"] == pytest.approx(values[0] - values[1])

@@ -5,8 +5,11 @@ import hashlib
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,6 +17,8 @@ from tunewise.artifacts import read_folder
 from tunewise.errors import ComparisonError
 from tunewise.outcome import Missing
 from tunewise.verdict import write_page
+from tunewise.verdict.markdown import as_markdown
+from tunewise.verdict.numbers import numbers
 from tunewise.verdict.page import NUMBERS, PAGE, TABLE, as_page
 
 SCRIPT = "<script>alert(1)</script>"
@@ -70,7 +75,7 @@ def test_the_folder_holds_page_table_and_numbers(make, judge, tmp_path):
     assert page == tmp_path / "comparison" / PAGE
     assert read_folder(page.parent).kind == "comparison"
     assert {path.name for path in page.parent.iterdir()} == {PAGE, TABLE, NUMBERS, "manifest.json"}
-    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["comparison"]
+    assert {path.name for path in tmp_path.iterdir() if path.name != "home"} == {"comparison", ".comparison.lock"}
 
 
 def test_an_earlier_verdict_is_replaced(make, judge, tmp_path):
@@ -93,6 +98,79 @@ def test_a_failure_leaves_the_earlier_verdict(make, judge, tmp_path, monkeypatch
         write_page(judge(make("knn")), page.parent)
 
     assert page.read_bytes() == before
+
+
+def test_an_error_between_the_renames_puts_the_earlier_verdict_back(make, judge, tmp_path, monkeypatch):
+    """The new folder cannot be moved into its place, and the old one stands there again."""
+    page = write_page(judge(make("lora")), tmp_path / "comparison")
+    rename = Path.rename
+
+    def refuse(self, target):
+        if self.name == ".comparison.new" and Path(target).name == "comparison":
+            raise OSError("the disk is gone")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="the disk is gone"):
+        write_page(judge(make("knn")), page.parent)
+
+    assert "Use lora" in page.read_text()
+    assert {path.name for path in tmp_path.iterdir() if path.name != "home"} == {"comparison", ".comparison.lock"}
+
+
+def test_a_kill_between_the_renames_loses_no_verdict(make, judge, tmp_path, monkeypatch):
+    """The next writer puts the old verdict back first, so that it stands even where that writer fails; then it is tidy."""
+    page = write_page(judge(make("lora")), tmp_path / "comparison")
+    page.parent.rename(tmp_path / ".comparison.old")
+    (tmp_path / ".comparison.new").mkdir()
+    (tmp_path / "..comparison.new.0123").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("tunewise.verdict.page.new_folder", Mock(side_effect=OSError("full")))
+        with pytest.raises(OSError, match="full"):
+            write_page(judge(make("knn")), page.parent)
+    assert "Use lora" in page.read_text()
+
+    write_page(judge(make("knn")), page.parent)
+
+    assert "Use knn" in page.read_text()
+    assert {path.name for path in tmp_path.iterdir() if path.name != "home"} == {"comparison", ".comparison.lock"}
+
+
+def test_several_writers_at_once_take_turns(make, judge, tmp_path):
+    """All of eight end without an error, and what stands is a whole verdict of one of them."""
+    verdicts = [judge(make(name, n=50)) for name in ("lora", "knn")] * 4
+
+    with ThreadPoolExecutor(4) as pool:
+        pages = list(pool.map(lambda verdict: write_page(verdict, tmp_path / "comparison"), verdicts))
+
+    assert set(pages) == {tmp_path / "comparison" / PAGE}
+    assert read_folder(tmp_path / "comparison").kind == "comparison"
+    assert {path.name for path in tmp_path.iterdir() if path.name != "home"} == {"comparison", ".comparison.lock"}
+
+
+def test_memory_is_what_the_fit_added(make, judge, costs):
+    """What the process held before the fit is another's; the JSON alone has it."""
+    of_fit = replace(costs, peak_bytes=987_000_000, peak_above_start_bytes=123_000_000)
+    verdict = judge(make("lora", costs=of_fit))
+    page = Reader(as_page(verdict))
+
+    assert "123 MB" in "".join(page.text)
+    assert "987 MB" not in as_page(verdict) + as_markdown(verdict)
+    assert "123 MB" in as_markdown(verdict)
+    assert {"peak_above_start_bytes", "fit_and_features_seconds"} < {axis["name"] for axis in page.payload["axes"]}
+    assert numbers(verdict)["variants"][0]["costs"]["peak_bytes"] == 987_000_000
+
+
+def test_a_fit_on_a_busy_machine_is_marked(make, judge, costs):
+    """A load above the two cores is told beside the variant, which is ranked all the same."""
+    verdict = judge(
+        [*make("lora", 0.9, costs=replace(costs, load_at_start=2.1)), *make("knn", costs=replace(costs, load_at_start=2.0))]
+    )
+
+    assert [(one.variant, one.marks) for one in verdict.standings] == [("lora", ("measured beside other work",)), ("knn", ())]
+    assert verdict.recommendation.chosen == "lora"
+    assert "measured beside other work" in as_page(verdict)
+    assert "(measured beside other work)" in as_markdown(verdict)
 
 
 def test_a_folder_with_other_files_is_not_replaced(make, judge, tmp_path):

@@ -31,7 +31,7 @@ from tunewise.errors import FitError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tunewise.contracts import Inputs, Matrix, Part, Runtime
+    from tunewise.contracts import Device, Inputs, Matrix, Part, Runtime
     from tunewise.rng import Rng
 
 FILE, CLASSES = "trees.ubj", "classes.safetensors"
@@ -102,7 +102,7 @@ def fit(inputs: Inputs, settings: XgboostSettings, *, rng: Rng) -> FeaturePredic
     watched = _watched(xgb, train, known, embed(known.texts), present) if len(known) else {}
     trees_per_round = 1 if len(present) == 2 else len(present)
     booster = xgb.train(
-        _parameters(settings, len(present), n_threads, rng),
+        _parameters(settings, len(present), n_threads, rng) | {"device": _grown_on(xgb, inputs.runtime.device)},
         train,
         num_boost_round=max(1, min(settings.max_rounds, settings.max_trees // trees_per_round)),
         early_stopping_rounds=settings.patience if watched else None,
@@ -112,7 +112,7 @@ def fit(inputs: Inputs, settings: XgboostSettings, *, rng: Rng) -> FeaturePredic
     )
     n_rounds = booster.best_iteration + 1 if watched else booster.num_boosted_rounds()
     kept = booster[:n_rounds]
-    kept.set_param({"nthread": 1})
+    kept.set_param({"nthread": 1, "device": "cpu"})
     return FeaturePredictor(Boosted(kept, present, len(inputs.classes)), inputs.runtime, {"n_rounds": n_rounds})
 
 
@@ -150,6 +150,11 @@ def _reporter(xgb: Any, inputs: Inputs, settings: XgboostSettings) -> Any:
             return False
 
     return Reporter()
+
+
+def _grown_on(xgb: Any, device: Device) -> str:
+    """Return where trees are grown: on the GPU where there is one and the library was built for it."""
+    return "cuda" if device.kind == "cuda" and xgb.build_info().get("USE_CUDA") else "cpu"
 
 
 def _library() -> Any:
