@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tunewise.artifacts import write_atomically
+from tunewise.errors import StudyError
 from tunewise.privacy import silence_reports
+from tunewise.study_problems import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,11 +55,32 @@ def launch_assets(selection: str, further: Sequence[str], home: Home) -> NoRetur
         selection: Of assets, in Dagster's words.
         further: Further options of ``dg launch``.
         home: Where everything is kept.
+
+    Raises:
+        StudyError: If the selection holds no asset: dg would take that for all assets of all studies.
     """
     prepare_instance(home)
+    _refuse_empty(selection)
     dg = str(Path(sys.executable).with_name("dg"))
     project = Path(__file__).parents[1]
     # An installed package has no project file; dg then takes the module itself.
     target = ["--target-path", str(project)] if (project / "pyproject.toml").is_file() else ["-m", "pipelines.definitions"]
     sys.stdout.flush()
     os.execv(dg, [dg, "launch", "--assets", selection, *target, *further])  # noqa: S606 - a list, no shell
+
+
+def _refuse_empty(selection: str) -> None:
+    import dagster as dg
+
+    from pipelines.definitions import defs
+
+    graph = defs().resolve_asset_graph()
+    try:
+        chosen = dg.AssetSelection.from_string(selection).resolve(graph)
+    except dg.DagsterError as error:
+        raise StudyError(f"{selection!r} selects nothing: {error}") from error
+    if not chosen:
+        keys = tuple(key.to_user_string() for key in graph.get_all_asset_keys())
+        near = nearest(selection.removeprefix('key:"').removesuffix('"'), keys)
+        hint = f" Did you mean 'key:\"{near}\"'?" if near else ""
+        raise StudyError(f"{selection!r} selects no asset, and nothing was started. `dg list defs` shows all.{hint}")

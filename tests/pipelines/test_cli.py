@@ -132,8 +132,22 @@ def test_a_variant_that_several_studies_have_needs_its_study(tunewise, studies):
     assert "Several studies have a variant 'majority': movie_reviews, toy. Write STUDY/majority." in said
 
 
-def test_a_launch_is_dg_s_on_the_instance_of_the_home(tunewise, home, monkeypatch):
+@pytest.mark.parametrize(
+    ("selection", "words"), [('key:"toy/majorty"', "Did you mean 'key:\"toy/majority\"'?"), ("a[", "selects nothing")]
+)
+def test_a_selection_of_nothing_starts_nothing(selection, words, tunewise, studies, monkeypatch):
+    """An empty selection would make dg run every asset of every study."""
+    write_toy_study(studies / "toy")
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("started"))
+    code, said = tunewise("launch", selection)
+
+    assert code == 1
+    assert words in " ".join(said.split())
+
+
+def test_a_launch_is_dg_s_on_the_instance_of_the_home(tunewise, studies, home, monkeypatch):
     """The same environment's dg is given the selection, the project and what else was said."""
+    write_toy_study(studies / "toy")
     called = []
     monkeypatch.setattr(os, "execv", lambda program, arguments: called.append((program, arguments)))
     monkeypatch.setenv("DAGSTER_HOME", "")
