@@ -63,7 +63,7 @@ class Costs:
     stored_bytes: int
     """What has to be kept besides the backbone."""
     load_at_start: float
-    """One-minute load average when the fit began; above the core count the row was measured beside other work."""
+    """One-minute load average when the fit began; clearly above the core count the row was measured beside other work."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,9 +162,9 @@ def test_memory_is_what_the_fit_added(make, judge, costs):
 
 
 def test_a_fit_on_a_busy_machine_is_marked(make, judge, costs):
-    """A load above the two cores is told beside the variant, which is ranked all the same."""
+    """A load clearly above the two cores is told beside the variant, which is ranked all the same."""
     verdict = judge(
-        [*make("lora", 0.9, costs=replace(costs, load_at_start=2.1)), *make("knn", costs=replace(costs, load_at_start=2.0))]
+        [*make("lora", 0.9, costs=replace(costs, load_at_start=2.6)), *make("knn", costs=replace(costs, load_at_start=2.5))]
     )
 
     assert [(one.variant, one.marks) for one in verdict.standings] == [("lora", ("measured beside other work",)), ("knn", ())]
