@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SETTINGS = """\
 telemetry:
   enabled: false
+# The pages ask for no address.
+nux:
+  enabled: false
 # A pool without a limit of its own lets one fit run at a time; raise it where there are more GPUs:
 #   dagster instance concurrency set gpu 2
 concurrency:
