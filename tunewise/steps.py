@@ -196,8 +196,8 @@ def read_stored_report(reference: ArtifactRef) -> FeaturesReport:
 def fit_variant(place: Workplace, variant: Variant, split: ArtifactRef, backbone: Backbone | None) -> Fits:
     """Fit ``variant`` on every seed of the study, reusing the outcomes there are.
 
-    A seed that fails is noted as failed and stops no other. What interrupts the process is no failure: it
-    leaves the work folder, and the next call goes on from there. Where the settings are not those that the
+    A seed that fails is noted as failed and stops no other. What interrupts the process is no failure: the
+    next call reuses the seeds that were finished and starts the others anew. Where the settings are not those that the
     study declares, what comes of them counts for this call alone: the latest outcomes stay the latest.
     """
     rows: list[Row] = []
