@@ -16,7 +16,7 @@ test: .venv/installed-dev ## the default suite: no network beyond the package in
 	$(BIN)/pytest -m "$(NOT_BY_DEFAULT)"
 
 check: .venv/installed-dev ## style, types, layers
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --level error
 	$(BIN)/lint-imports

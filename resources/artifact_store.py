@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from tunewise.steps import Workplace
 
 from tunewise.artifacts import ArtifactRef, read_folder, write_atomically
 from tunewise.errors import ArtifactError
 from tunewise.home import Home
+from tunewise.steps import Workplace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
