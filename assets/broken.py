@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.keys import OWNERS
+from tunewise.study_problems import printable
 
 
 def broken_study_asset(name: str, path: Path, message: str) -> dg.AssetsDefinition:
@@ -15,13 +16,14 @@ def broken_study_asset(name: str, path: Path, message: str) -> dg.AssetsDefiniti
         path: The file.
         message: What is wrong with it.
     """
+    shown = printable(str(path))
 
     @dg.asset(
         key=[name, "study"],
         group_name="broken_studies",
-        description=f"`{path}` could not be loaded:\n\n```\n{message}\n```",
+        description=f"`{shown}` could not be loaded:\n\n```\n{message}\n```",
         owners=OWNERS,
-        metadata={"file": dg.MetadataValue.path(path)},
+        metadata={"file": dg.MetadataValue.path(shown)},
     )
     def study() -> None:
         raise dg.Failure(message, allow_retries=False)

@@ -16,6 +16,13 @@ from tunewise.errors import TunewiseError
 from tunewise.steps import compare, used_backbones
 from tunewise.study import Study
 
+AFTER_ANY_VARIANT = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+).with_label("after any variant")
+"""A variant that was fitted by itself makes the comparison due; it costs seconds. Nothing that fits starts so."""
+
 
 def comparison_asset(study: Study, base: Path) -> dg.AssetsDefinition:
     """Return the asset that compares the outcomes there are.
@@ -35,6 +42,7 @@ def comparison_asset(study: Study, base: Path) -> dg.AssetsDefinition:
         kinds={"html", "markdown"},
         owners=OWNERS,
         code_version=code_sha256("tunewise.verdict")[:12],
+        automation_condition=AFTER_ANY_VARIANT,
     )
     def comparison(
         context: dg.AssetExecutionContext,

@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets import metadata, pages
 from assets.keys import DATA_GROUP, DATASET, OWNERS, SPLIT
+from assets.retries import RETRIES, only_what_may_pass
 from resources.artifact_store import ArtifactStore
 from resources.model_store import ModelStore
 from tunewise.artifacts import ArtifactRef
@@ -36,9 +37,11 @@ def dataset_asset(study: Study, base: Path) -> dg.AssetsDefinition:
         kinds={"parquet"},
         owners=OWNERS,
         code_version=code_sha256("tunewise.data.dataset")[:12],
+        retry_policy=RETRIES,
     )
     def dataset(context: dg.AssetExecutionContext, store: ArtifactStore, progress: dg.ResourceParam[Any]) -> ArtifactRef:
-        reference = prepare_dataset(store.workplace(study, base, progress))
+        with only_what_may_pass(context):
+            reference = prepare_dataset(store.workplace(study, base, progress))
         context.add_output_metadata(metadata.of_dataset(read_stored_dataset(reference)))
         return reference
 
@@ -57,15 +60,21 @@ def split_asset(study: Study, base: Path) -> dg.AssetsDefinition:
         kinds={"parquet"},
         owners=OWNERS,
         code_version=code_sha256("tunewise.data.split")[:12],
+        retry_policy=RETRIES,
         check_specs=[
             dg.AssetCheckSpec(name, asset=key, description=what, blocking=name in BLOCKING) for name, what in CHECKS.items()
         ],
     )
     def split(
-        store: ArtifactStore, models: ModelStore, progress: dg.ResourceParam[Any], dataset: ArtifactRef
+        context: dg.AssetExecutionContext,
+        store: ArtifactStore,
+        models: ModelStore,
+        progress: dg.ResourceParam[Any],
+        dataset: ArtifactRef,
     ) -> Iterator[dg.Output[ArtifactRef] | dg.AssetCheckResult]:
         place = store.workplace(study, base, progress)
-        reference = split_dataset(place, dataset)
+        with only_what_may_pass(context):
+            reference = split_dataset(place, dataset)
         yield dg.Output(reference, metadata=metadata.of_split(read_stored_split(reference)))
         backbone, why_none = _limiting(study, base, models, progress)
         for finding in audit_split(place, dataset, reference, backbone, why_none=why_none):

@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets import metadata
 from assets.keys import DATA_GROUP, OWNERS, SPLIT, embeddings_of
+from assets.retries import RETRIES, only_what_may_pass
 from resources.artifact_store import ArtifactStore
 from resources.compute import op_tags, pool_of
 from resources.model_store import ModelStore
@@ -35,6 +36,7 @@ def embeddings_asset(study: Study, base: Path, backbone: str) -> dg.AssetsDefini
         code_version=code_sha256("tunewise.features")[:12],
         pool=pool_of(study.compute),
         op_tags=op_tags(study.compute),
+        retry_policy=RETRIES,
     )
     def embeddings(
         context: dg.AssetExecutionContext,
@@ -43,8 +45,9 @@ def embeddings_asset(study: Study, base: Path, backbone: str) -> dg.AssetsDefini
         progress: dg.ResourceParam[Any],
         split: ArtifactRef,
     ) -> ArtifactRef:
-        opened = models.open(study, base, backbone, progress)
-        reference = embed_split(store.workplace(study, base, progress), split, opened)
+        with only_what_may_pass(context):
+            opened = models.open(study, base, backbone, progress)
+            reference = embed_split(store.workplace(study, base, progress), split, opened)
         context.add_output_metadata(metadata.of_report(read_stored_report(reference)))
         return reference
 

@@ -15,11 +15,8 @@ under ``benchmarks/results``, with versions and machine.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -27,11 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from record import peak_flops, ratio, start_with_allocator, store
 
-from pipelines.launch import ALLOCATOR
-from tunewise.artifacts import write_atomically
 from tunewise.contracts import Device
-from tunewise.device import apply, detect, facts, hardware
+from tunewise.device import apply, detect, facts
 from tunewise.home import Home
 from tunewise.privacy import silence_reports
 from tunewise.study import BackboneSpec
@@ -43,7 +39,6 @@ if TYPE_CHECKING:
 
     Encode = Callable[[Sequence[str]], np.ndarray]
 
-RESULTS = Path(__file__).parent / "results"
 PEER, PEER_BF16 = "sentence-transformers", "sentence-transformers, bfloat16"
 N_APPENDED = 100
 
@@ -69,9 +64,8 @@ class Rates:
 
 def main() -> None:
     options = _options()
-    if not options.plain_allocator and any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
-        os.environ.update(ALLOCATOR)
-        os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - this program again, no shell
+    if not options.plain_allocator:
+        start_with_allocator()
     silence_reports()
     device = detect(options.threads)
     apply(device)
@@ -79,12 +73,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         backbone, texts = _random(Path(scratch), n_texts) if options.random_weights else _real(n_texts)
         report = _report(options, device, backbone, texts, Path(scratch))
-    text = _table(report)
-    print(text)
-    name = re.sub(r"[^a-z0-9]+", "_", f"embeddings {device.kind} {hardware()} {device.n_threads} threads".lower()).strip("_")
-    name += "_plain_allocator" * options.plain_allocator + "_random_weights" * options.random_weights
-    write_atomically(RESULTS / f"{name}.json", json.dumps(report, indent=1) + "\n")
-    write_atomically(RESULTS / f"{name}.txt", text + "\n")
+    name = "embeddings" + "_plain_allocator" * options.plain_allocator + "_random_weights" * options.random_weights
+    store(name, device, report, _table(report))
 
 
 def _options() -> argparse.Namespace:
@@ -187,33 +177,8 @@ def _take_turns(
             encode(texts)
             timings[name].wall.append(time.perf_counter() - wall)
             timings[name].cpu.append(time.process_time() - cpu)
-        peaks = {dtype: max(peak, _peak(device, dtype)) for dtype, peak in peaks.items()}
+        peaks = {dtype: max(peak, peak_flops(device, dtype)) for dtype, peak in peaks.items()}
     return timings, features, peaks
-
-
-def _peak(device: Device, dtype: str) -> float:
-    """Return the operations per second of the faster of two ways to multiply square matrices, the best of five."""
-    import torch
-
-    n = 2048 if device.kind == "cpu" else 8192
-    a, b = torch.randn(2, n, n, device=device.kind, dtype=getattr(torch, dtype)).unbind()
-    products = [lambda: a @ b]
-    if device.kind == "cpu" and torch.backends.mkldnn.is_available():
-        reordered = torch.ops.mkldnn._reorder_linear_weight(b, n)  # noqa: SLF001 - oneDNN's only door
-        products.append(lambda: torch.ops.mkldnn._linear_pointwise(a, reordered, None, "none", [], ""))  # noqa: SLF001
-    with torch.inference_mode():
-        return 2 * n**3 / min(_seconds(product, device) for product in products for _ in range(5))
-
-
-def _seconds(product: Callable[[], Any], device: Device) -> float:
-    import torch
-
-    wait = torch.cuda.synchronize if device.kind == "cuda" else lambda: None
-    wait()
-    start = time.perf_counter()
-    product()
-    wait()
-    return time.perf_counter() - start
 
 
 def _arithmetic(backbone: Backbone, texts: list[str]) -> tuple[int, int]:
@@ -239,14 +204,9 @@ def _row(name: str, timings: dict[str, Timing], rates: Rates) -> dict[str, Any]:
         "texts_per_second": rates.n_texts / seconds,
         "tokens_per_second": rates.n_tokens / seconds,
         "share_of_peak": rates.n_flops / seconds / rates.peaks[dtype],
-        "speed_over": {peer: _ratio(timings[peer].wall, own.wall) for peer in (PEER, PEER_BF16)},
-        "speed_over_by_cpu_seconds": {peer: _ratio(timings[peer].cpu, own.cpu) for peer in (PEER, PEER_BF16)},
+        "speed_over": {peer: ratio(timings[peer].wall, own.wall) for peer in (PEER, PEER_BF16)},
+        "speed_over_by_cpu_seconds": {peer: ratio(timings[peer].cpu, own.cpu) for peer in (PEER, PEER_BF16)},
     }
-
-
-def _ratio(theirs: list[float], ours: list[float]) -> dict[str, float]:
-    ratios = [one / other for one, other in zip(theirs, ours, strict=True)]
-    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
 
 
 def _cache(device: Device, backbone: Backbone, texts: list[str], scratch: Path) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The command line: run, launch, show, methods, check, report, ui."""
+"""The command line: new, plan, run, launch, show, methods, check, report, ui, daemon, sync, clean."""
 
 from __future__ import annotations
 
@@ -36,6 +36,52 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the stack of an error
 
 
 @app.command()
+def new(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A table (csv, tsv, jsonl, parquet), a folder with one, or hub:ORG/NAME.")
+    ],
+    out_file: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Where to write it; NAME.yaml here unless given.")
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", metavar="COLUMN", help="Column of the text; two of them are judged as a pair.")
+    ] = None,
+    label: Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="Column of the classes, or of ratings.")] = None,
+    encoding: Annotated[str | None, typer.Option("--encoding", help="Of a text file; read from it unless given.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="SOURCE", help="path:FOLDER or hub:ORG/NAME instead of the embedded one.")
+    ] = None,
+) -> None:
+    """Look at a table and write a study file for it, with a comment on every choice."""
+    from pipelines.new_file import write_new_study
+    from tunewise.new_study import Asked
+
+    write_new_study(data, out_file, Asked(tuple(text or ()), label, backbone), encoding)
+
+
+@app.command()
+def plan(
+    study: StudyName,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="VARIANT", help="Plan this variant; may be repeated.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="quick, standard or thorough, instead of the study's.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Instead of the study's, such as 0,1,2.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for machines.")] = False,
+) -> None:
+    """Say what a run would fit and reuse, why, and what it takes: minutes, memory, disk. Fits and downloads nothing."""
+    from pipelines.plan_table import make_plan, print_plan, print_plan_as_json
+    from tunewise.running import changed
+    from tunewise.steps import Workplace
+
+    path = locate(study)
+    declared = changed(read_study(path), budget=budget, seeds=_seeds(seeds))
+    with LiveProgress() as progress:
+        made = make_plan(Workplace(declared, path.parent, Home.default(), progress), only or ())
+    (print_plan_as_json if as_json else print_plan)(made)
+
+
+@app.command()
 def run(
     study: StudyName,
     only: Annotated[
@@ -46,13 +92,18 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Fit what a study plans, reuse what is there, and write the comparison."""
+    from pipelines.estimated_run import estimated
     from pipelines.in_process import run_study
     from tunewise.running import changed
+    from tunewise.steps import Workplace
 
     path = locate(study)
     declared = changed(read_study(path), budget=budget, seeds=_seeds(seeds))
-    with LiveProgress() as progress:
-        done = run_study(declared, path.parent, Home.default(), only=only or (), progress=progress)
+    with (
+        LiveProgress() as progress,
+        estimated(Workplace(declared, path.parent, Home.default(), progress), only or ()) as watched,
+    ):
+        done = run_study(declared, path.parent, Home.default(), only=only or (), progress=watched)
     _report(declared, done, debug=debug)
 
 
@@ -128,16 +179,60 @@ def show(
 def ui(
     dagster_port: Annotated[int, typer.Option(help="Port of Dagster's page.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's page.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to serve on; another than this machine's own lets others run code here.")] = (
+        "127.0.0.1"
+    ),
 ) -> None:
     """Serve Dagster's and MLflow's pages on this machine until Ctrl-C."""
-    from pipelines.servers import HOST, serve_pages
+    from pipelines.servers import serve_pages, warning_of
 
-    out.print(f"Dagster: http://{HOST}:{dagster_port}\nMLflow:  http://{HOST}:{mlflow_port}\nCtrl-C ends both.")
-    serve_pages(Home.default(), dagster_port, mlflow_port)
+    if warning := warning_of(host):
+        err.print(warning, style="red", markup=False, soft_wrap=True)
+    out.print(f"Dagster: http://{host}:{dagster_port}\nMLflow:  http://{host}:{mlflow_port}\nCtrl-C ends both.")
+    serve_pages(Home.default(), dagster_port, mlflow_port, host)
+
+
+@app.command()
+def daemon() -> None:
+    """Start what schedules and sensors ask for, without pages, until Ctrl-C."""
+    from pipelines.daemon import run_daemon
+
+    run_daemon(Home.default())
+
+
+@app.command()
+def sync(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name or path; all studies unless given.")] = None,
+) -> None:
+    """Send to MLflow the results that wait because its store was away, each once."""
+    from pipelines.upkeep import send_waiting
+
+    send_waiting(Home.default(), study)
+
+
+@app.command()
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed and change nothing.")] = False,
+    older_than: Annotated[str, typer.Option(help="Keep what was used within this time: 12h, 30d, 8w.")] = "30d",
+    keep_bytes: Annotated[
+        str | None,
+        typer.Option(help="Where more than this is kept, such as 10GB, younger ones go too, longest unused first."),
+    ] = None,
+    embeddings: Annotated[bool, typer.Option("--embeddings", help="Also features; they are computed anew when needed.")] = False,
+    downloads: Annotated[bool, typer.Option("--downloads", help="Also archives and models; they are downloaded anew.")] = False,
+) -> None:
+    """Remove from the home folder what no study needs any more."""
+    from pipelines.upkeep import bytes_of, clean_home, seconds_of
+    from tunewise.cleaning import Limits
+
+    size = None if keep_bytes is None else bytes_of(keep_bytes)
+    limits = Limits(seconds_of(older_than), size, has_embeddings=embeddings, has_downloads=downloads)
+    clean_home(Home.default(), limits, is_dry=dry_run)
 
 
 def _report(study: Study, done: Run, *, debug: bool) -> None:
     from pipelines.report_table import print_comparison
+    from resources.tracker import in_plain_words
 
     for failure in done.failures:
         err.print(f"{failure.asset} failed: {failure.message}", style="red", markup=False, soft_wrap=True)
@@ -145,6 +240,8 @@ def _report(study: Study, done: Run, *, debug: bool) -> None:
             err.print(failure.details, markup=False)
     if done.has_comparison:
         print_comparison(Home.default().study(study.name) / "comparison")
+    if waits := in_plain_words(Home.default(), study.name):
+        err.print(waits, style="yellow", markup=False, soft_wrap=True)
     if done.failures:
         raise typer.Exit(1)
 

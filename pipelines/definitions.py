@@ -6,8 +6,9 @@ import dagster as dg
 
 from assets.broken import broken_study_asset
 from pipelines.executors import executor
-from pipelines.schedules import study_definitions
-from pipelines.sensors import comparison_after_failure
+from pipelines.launch import equip_children
+from pipelines.schedules import comparison_job, study_definitions
+from pipelines.sensors import comparison_after_any_variant, comparison_after_failure
 from pipelines.study_folders import BrokenStudy, FoundStudy, find_studies, study_folders
 from resources.artifact_store import ArtifactStore, References
 from resources.model_store import ModelStore
@@ -38,6 +39,7 @@ def resources(home: Home) -> dict[str, object]:
 def defs() -> dg.Definitions:
     """Return all studies; a broken one is an asset that fails with its error, and takes no other with it."""
     silence_reports()
+    equip_children()
     found, broken = find_studies(study_folders())
     parts: list[dg.Definitions] = []
     whole: list[str] = []
@@ -48,7 +50,8 @@ def defs() -> dg.Definitions:
         except (TunewiseError, dg.DagsterError) as error:
             broken.append(_refused(one, error))
     failing = [broken_study_asset(one.name, one.path, one.message) for one in broken]
-    sensors = [comparison_after_failure(whole)] if whole else []
+    comparisons = {name: comparison_job(name) for name in whole}
+    sensors = [comparison_after_failure(comparisons), comparison_after_any_variant(whole)] if whole else []
     around = dg.Definitions(assets=failing, sensors=sensors, resources=resources(Home.default()), executor=executor(os.environ))
     return dg.Definitions.merge(*parts, around)
 

@@ -39,9 +39,13 @@ def executor(environment: Mapping[str, str]) -> dg.ExecutorDefinition:
     raise StudyError(f"{EXECUTOR_ENV}={name!r} is unknown, so nothing could run. Use {', '.join(NAMES)}.")
 
 
+PRELOADED = ("torch", "transformers.modeling_utils", "sklearn.linear_model", "pipelines.definitions")
+"""What the process that steps are forked from imports, once for all of them. None of it may start CUDA: a fork of a
+process that did cannot use it, and `tunewise.leases` refuses to."""
+
+
 def _one_by_one(config: dict[str, object]) -> dict[str, object]:
-    preload = {"preload_modules": ["pipelines.definitions", "torch", "transformers"]}
-    return {"max_concurrent": config["max_concurrent"], "start_method": {"forkserver": preload}}
+    return {"max_concurrent": config["max_concurrent"], "start_method": {"forkserver": {"preload_modules": list(PRELOADED)}}}
 
 
 one_by_one = dg.multiprocess_executor.configured(

@@ -13,7 +13,10 @@ from assets.graph import study_assets
 from assets.keys import COMPARISON, SPLIT
 from pipelines.definitions import resources
 from pipelines.instance import prepare_instance
+from resources.compute import STUDY_TAG
 from tunewise.errors import TunewiseError
+from tunewise.leases import expect_gpus
+from tunewise.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,19 +64,22 @@ def run_study(study: Study, base: Path, home: Home, *, only: Sequence[str], prog
         StudyError: If ``only`` names what is no variant.
     """
     prepare_instance(home)
-    variants = [study.variant(name).name for name in only] or [variant.name for variant in study.planned()]
-    wanted = dg.AssetSelection.assets(*([study.name, name] for name in [SPLIT, *variants])).upstream()
+    variants = [study.variant(name) for name in only] or study.planned()
+    # One process runs them all, and CUDA binds it to the devices it starts with.
+    expect_gpus(max(variant.compute.gpus for variant in variants))
+    names = [SPLIT, *(variant.name for variant in variants)]
+    wanted = dg.AssetSelection.assets(*([study.name, name] for name in names)).upstream()
     comparison = dg.AssetSelection.assets([study.name, COMPARISON])
     assets = study_assets(study, base)
     given = resources(home) | {"progress": progress}
     with dg.DagsterInstance.get() as instance:
         close_abandoned_runs(instance)
-        first = _materialize(assets, given, instance, wanted | comparison if not only else wanted)
+        first = _materialize(assets, given, instance, wanted | comparison if not only else wanted, study.name)
         failures = tuple(_failures(first))
         is_compared = _has(first, [study.name, COMPARISON])
         # Dagster starts nothing below a failed asset, and the comparison is wanted then more than ever.
         if not is_compared and _has(first, [study.name, SPLIT]):
-            second = _materialize(assets, given, instance, comparison)
+            second = _materialize(assets, given, instance, comparison, study.name)
             failures += tuple(_failures(second))
             is_compared = _has(second, [study.name, COMPARISON])
     return Run(first.run_id, failures, is_compared)
@@ -85,7 +91,7 @@ def compare_study(study: Study, base: Path, home: Home, progress: Progress) -> R
     key = [study.name, COMPARISON]
     with dg.DagsterInstance.get() as instance:
         given = resources(home) | {"progress": progress}
-        result = _materialize(study_assets(study, base), given, instance, dg.AssetSelection.assets(key))
+        result = _materialize(study_assets(study, base), given, instance, dg.AssetSelection.assets(key), study.name)
     return Run(result.run_id, tuple(_failures(result)), _has(result, key))
 
 
@@ -113,9 +119,14 @@ def _is_alive(process: int) -> bool:
 
 
 def _materialize(
-    assets: Sequence[dg.AssetsDefinition], given: dict[str, object], instance: DagsterInstance, selection: dg.AssetSelection
+    assets: Sequence[dg.AssetsDefinition],
+    given: dict[str, object],
+    instance: DagsterInstance,
+    selection: dg.AssetSelection,
+    study: str,
 ) -> ExecuteInProcessResult:
-    tags = {PROCESS_TAG: str(os.getpid()), MACHINE_TAG: platform.node()}
+    # Without the tag of fits: what is run by hand waits in no queue, and nothing in the queue for it.
+    tags = {PROCESS_TAG: str(os.getpid()), MACHINE_TAG: platform.node(), STUDY_TAG: study}
     result = dg.materialize(
         assets, run_config=QUIET, instance=instance, resources=given, raise_on_error=False, tags=tags, selection=selection
     )
@@ -142,14 +153,18 @@ def _failure(event: DagsterEvent) -> Failure:
     data = event.step_failure_data
     error: Any = data.error
     said = data.user_failure_data.description if data.user_failure_data else None
-    while error is not None and error.cause is not None:
-        error = error.cause
+    chain = [error]
+    while (error := chain[-1]) is not None and error.cause is not None:
+        chain.append(error.cause)
+    ours = {cls.__name__ for cls in _ours(TunewiseError)}
+    # What raised ours is in the details; the words are those of the first that is ours.
+    error = next((one for one in chain if one is not None and one.cls_name in ours), chain[-1])
     name = (event.step_key or "").partition("__")[2]
     if said is None and error is not None:
-        is_ours = any(cls.__name__ == error.cls_name for cls in _ours(TunewiseError))
+        is_ours = error.cls_name in ours
         text = error.message.strip()
         said = text.partition(": ")[2] if is_ours else text
-    return Failure(name, said or "The step ended without a word.", error.to_string() if error else "")
+    return Failure(name, masked(said or "The step ended without a word."), masked(error.to_string()) if error else "")
 
 
 def _ours(root: type) -> Iterator[type]:

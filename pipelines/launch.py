@@ -16,6 +16,13 @@ ALLOCATOR = {
 again, which costs sorted fp32 batches a third of their speed; it reads these when a process starts."""
 
 
+OTHERS = {
+    "TOKENIZERS_PARALLELISM": "true",
+    # Torch then asks the driver whether there is a GPU: CUDA would be started by the question.
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
+
+
 def environment(cores: int) -> dict[str, str]:
     """Return the variables every run is started with; what is set already stays.
 
@@ -23,8 +30,17 @@ def environment(cores: int) -> dict[str, str]:
         cores: Cores this process may use.
     """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(cores))
-    wanted = ALLOCATOR | threads | {"TOKENIZERS_PARALLELISM": "true"}
-    return {name: value for name, value in wanted.items() if name not in os.environ}
+    return {name: value for name, value in (ALLOCATOR | threads | OTHERS).items() if name not in os.environ}
+
+
+def equip_children() -> None:
+    """Set the variables for every process that is started from here, where nobody set them before.
+
+    What Dagster starts gets them so, whoever started Dagster: runs, their steps, and what steps are forked from.
+    """
+    from tunewise.device import n_cores
+
+    os.environ.update(environment(n_cores()))
 
 
 def start_rightly(*arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""What of a study runs together, and when."""
+"""What of a study runs together, and when: by the clock, and when its rows change."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import dagster as dg
 
 from assets.graph import study_assets
 from assets.keys import COMPARISON
+from pipelines.sensors import data_sensor
+from resources.compute import FITS_TAG, STUDY_TAG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,16 +20,20 @@ if TYPE_CHECKING:
 
 
 def study_definitions(study: Study, base: Path) -> dg.Definitions:
-    """Return the assets of a study, the job that runs it whole, and its schedule.
+    """Return the assets of a study, the job that runs it whole, its schedule, and the sensor of its rows.
+
+    Schedule and sensor are there where the study asks for them, and then they run as soon as a daemon does.
 
     Args:
         study: The study.
         base: The folder that its relative paths start from.
     """
     everything = dg.AssetSelection.key_prefixes(study.name)
-    job = dg.define_asset_job(study.name, selection=everything, description=study.description or None)
+    tags = {STUDY_TAG: study.name, FITS_TAG: "yes"}
+    job = dg.define_asset_job(study.name, selection=everything, description=study.description or None, tags=tags)
     schedules = [] if study.cron is None else [_schedule(study.name, study.cron, job)]
-    return dg.Definitions(assets=study_assets(study, base), jobs=[job], schedules=schedules)
+    sensors = [data_sensor(study, base, job)] if study.watch else []
+    return dg.Definitions(assets=study_assets(study, base), jobs=[job], schedules=schedules, sensors=sensors)
 
 
 def comparison_job(name: str) -> UnresolvedAssetJobDefinition:
@@ -36,6 +42,7 @@ def comparison_job(name: str) -> UnresolvedAssetJobDefinition:
         comparison_job_name(name),
         selection=dg.AssetSelection.assets([name, COMPARISON]),
         description=f"Compares the outcomes that {name} has, and names those that failed.",
+        tags={STUDY_TAG: name},
     )
 
 

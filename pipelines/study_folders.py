@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tunewise.errors import StudyError
 from tunewise.study_file import read_study
-from tunewise.study_problems import nearest
+from tunewise.study_problems import nearest, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 FOLDERS_ENV = "TUNEWISE_STUDIES"
 SHIPPED = Path(__file__).parent / "studies"
 SUFFIXES = {".yaml", ".yml"}
-REFUSED_SUFFIXES = {".py", ".pyc", ".pyi", ".so"}
+REFUSED_SUFFIXES = {".py", ".pyc", ".pyd", ".pyi", ".pyo", ".pyw", ".pyx", ".pyz", ".pth", ".so"}
+"""What Python could import, be made to run or take for its own."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,9 @@ def locate(given: str) -> Path:
     Raises:
         StudyError: If there is no such file and no study of that name.
     """
-    path = Path(given).expanduser()
-    if path.is_dir():
-        path = path / "defs.yaml"
-    if path.is_file():
-        return path.absolute()
+    path = _file_of(given)
+    if path is not None:
+        return path
     found, broken = find_studies(study_folders())
     paths = {one.name: one.path for one in broken} | {study.study.name: study.path for study in found}
     if given in paths:
@@ -87,6 +86,17 @@ def locate(given: str) -> Path:
     hint = f" Did you mean {near!r}?" if near else ""
     names = ", ".join(study.study.name for study in found)
     raise StudyError(f"{given!r} is neither a study file nor the name of a study; there are {names}.{hint}")
+
+
+def _file_of(given: str) -> Path | None:
+    """Return the file that ``given`` is the path of, itself or as its folder."""
+    try:
+        path = Path(given).expanduser()
+        path = path / "defs.yaml" if path.is_dir() else path
+        return path.absolute() if path.is_file() else None
+    except (OSError, RuntimeError):
+        # A name longer than the file system's, or the home folder of a user whom nobody knows.
+        return None
 
 
 def _files_in(folders: Sequence[Path]) -> Iterator[Path]:
@@ -100,6 +110,8 @@ def _files_in(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def _read(path: Path) -> Study:
+    if printable(str(path)) != str(path):
+        raise StudyError(f"{printable(str(path))} has a name that is not UTF-8, which no page could show. Rename it.")
     if path.suffix in REFUSED_SUFFIXES:
         raise StudyError(f"{path} is a program. A studies folder holds YAML alone; it was not imported. Move it elsewhere.")
     if path.suffix not in SUFFIXES:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from tunewise.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +19,30 @@ MAX_PARAM = 500
 """Longest parameter every tracking store keeps whole."""
 
 
-def tags_of(study: Study, row: Row) -> dict[str, str]:
+@dataclass(frozen=True)
+class StudyCard:
+    """All that recording its runs has to know of a study; kept with what waits, so that its file may be gone by then."""
+
+    name: str
+    description: str
+    source: str
+    experiment: str
+    uri: str | None
+    uri_env: str | None
+
+    @classmethod
+    def of(cls, study: Study) -> StudyCard:
+        """Return the card of a study."""
+        tracking = study.tracking
+        source = masked(str(study.data.source))
+        return cls(study.name, study.description, source, tracking.experiment or study.name, tracking.uri, tracking.uri_env)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return asdict(self)
+
+
+def tags_of(study: StudyCard, row: Row) -> dict[str, str]:
     """Return what runs are found by, and the marks that stand beside a result."""
     outcome = row.outcome
     return {
@@ -59,10 +84,10 @@ def curve_of(row: Row) -> list[tuple[str, float, int]]:
     ]
 
 
-def dataset_of(study: Study, row: Row) -> dict[str, str]:
+def dataset_of(study: StudyCard, row: Row) -> dict[str, str]:
     """Return the split as a data set known by its fingerprint."""
     outcome = row.outcome
-    source = {"source": str(study.data.source), "split_sha256": outcome.split_sha256}
+    source = {"source": study.source, "split_sha256": outcome.split_sha256}
     profile = {"n_development_rows": len(outcome.development.ids), "n_test_rows": len(outcome.test.ids)}
     return {
         "name": study.name,
@@ -88,7 +113,7 @@ def _figures(row: Row) -> Iterator[tuple[str, float]]:
 
 
 def _plain(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = masked(value if isinstance(value, str) else json.dumps(value, default=str))
     return text if len(text) <= MAX_PARAM else f"{text[: MAX_PARAM - 1]}…"
 
 

@@ -1,62 +1,57 @@
-"""MLflow behind a small interface: one run per study and split, one child per outcome.
+"""MLflow behind a small interface: one run per study and split, one child per outcome, each sent once.
 
-MLflow is imported on use. What was sent once is noted below the home folder, so that a study of which
-everything is reused asks MLflow nothing at all. A note counts while its run is in the store: a SQLite file is
-looked into, other stores are taken at their word.
+A result is put into the study's folder first and sent from there, so a store that is away, slow or full costs
+nobody a fit: what it did not take waits for the next variant, the end of the run, or `tunewise sync`. What was
+taken is noted below the home folder, so that a study of which everything is reused asks MLflow nothing at all. A
+note counts while its run is in the store: a SQLite file is looked into, other stores are taken at their word.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import sqlite3
 import time
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import dagster as dg
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from resources.run_record import curve_of, dataset_of, figures_of, params_of, tags_of
+from resources.run_record import StudyCard
+from resources.tracking_store import Patience, RefusedError, TrackingError, open_store, store_uri
+from resources.waiting import PAGE, Waiting, drop, keep, waiting_of
 from tunewise.artifacts import sha256_of_file, write_atomically
-from tunewise.errors import StudyError, TunewiseError
+from tunewise.errors import ArtifactError, StudyError
 from tunewise.home import Home
-from tunewise.privacy import silence_reports
+from tunewise.masking import masked
+from tunewise.outcome import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from mlflow import MlflowClient
-
-    from tunewise.outcome import Row
+    from resources.tracking_store import Store
     from tunewise.study import Study
-
-PAGES_URL_ENV = "TUNEWISE_MLFLOW_URL"
-PAGES_URL = "http://127.0.0.1:5000"
-"""Where `tunewise ui` shows the runs of a store that is no server itself."""
-
-PARENT = "mlflow.parentRunId"
 
 SQLITE = "sqlite:///"
 
-MAX_BATCH = 100
-"""Parameters that any tracking server takes in one request; of metrics it takes more."""
+SECONDS_PER_DELIVERY, SECONDS_AT_THE_END = 20.0, 60.0
+"""What a variant, and the comparison at the end, give the store at most: a fit is not to wait for its record."""
 
+SHORTEST_REST, LONGEST_REST = 10.0, 300.0
+"""Seconds until a store that was away is asked again, doubled each time."""
 
-class TrackingError(TunewiseError):
-    """Runs could not be recorded."""
+STORABLE = {".html", ".md", ".json"}
 
 
 class Tracker(Protocol):
     """Records what a study found."""
 
     def log_rows(self, study: Study, rows: Sequence[Row], origin: Mapping[str, str]) -> str | None:
-        """Record each outcome once and return a link to the first, if links exist.
+        """Record each outcome once and return a link to the first, if it is recorded and links exist.
 
         Args:
             study: The study that asked for the outcomes.
@@ -78,27 +73,6 @@ class NoTracker:
         """Do nothing."""
 
 
-def store_uri(study: Study, home: Home) -> str:
-    """Return the tracking URI of a study: its own, the one its variable holds, or SQLite below the home folder.
-
-    Raises:
-        StudyError: If the variable that the study names is not set.
-    """
-    if study.tracking.uri_env is not None:
-        if not (uri := os.environ.get(study.tracking.uri_env)):
-            raise StudyError(
-                f"tracking.uri_env={study.tracking.uri_env!r} was given and that variable is empty, so no run could be recorded. "
-                f"Set it, or remove the line to record in {home.mlflow}."
-            )
-        return uri
-    return study.tracking.uri or default_uri(home)
-
-
-def default_uri(home: Home) -> str:
-    """Return the URI of the SQLite store below the home folder."""
-    return f"sqlite:///{home.mlflow / 'mlflow.db'}"
-
-
 class MlflowTracker(dg.ConfigurableResource):
     """Records in MLflow; safe for several processes that share a home folder."""
 
@@ -106,146 +80,215 @@ class MlflowTracker(dg.ConfigurableResource):
     """The home folder."""
 
     def log_rows(self, study: Study, rows: Sequence[Row], origin: Mapping[str, str]) -> str | None:
-        """Record each outcome as a child of the study's run, once.
+        """Record each outcome as a child of the study's run, once; what cannot be sent now waits.
 
-        Raises:
-            TrackingError: If the store cannot be used; what it took before is not sent again.
+        Returns:
+            Where the first one's run is found, if the store has it.
         """
-        notes = {row: self._note(study, f"{row.variant}/{row.seed}.json") for row in rows}
-        if new := [row for row in rows if not notes[row].holds(row.outcome.key)]:
-            with self._recording(study, rows[0].outcome.split_sha256) as store:
-                for row in new:
-                    run_id = store.find(row) or store.add(row, origin)
-                    notes[row].write(row.outcome.key, run_id, store.link(run_id))
-        return notes[rows[0]].link() if rows else None
+        card, home = StudyCard.of(study), Home(Path(self.root))
+        waiting = [Waiting.row(card, row, origin) for row in rows]
+        if not _all_noted(waiting, home):
+            _send(waiting, home, seconds=SECONDS_PER_DELIVERY)
+        return _link(waiting[0], home) if waiting else None
 
     def log_page(self, study: Study, split_sha256: str, folder: Path, figures: Mapping[str, float]) -> str | None:
-        """Record the comparison's files with the study's run; files that did not change are not sent again.
+        """Record the comparison's files with the study's run; what cannot be sent now waits, and what waited is tried again.
 
-        Raises:
-            TrackingError: If the store cannot be used.
+        Returns:
+            Where the study's run is found, if the store has it.
         """
-        note = self._note(study, "comparison.json")
-        files = sorted(path for path in folder.iterdir() if path.suffix in {".html", ".md", ".json"})
-        key = hashlib.sha256("".join([split_sha256, *map(sha256_of_file, files)]).encode()).hexdigest()
-        if not note.holds(key):
-            with self._recording(study, split_sha256) as store:
-                store.add_files(files, figures)
-                note.write(key, store.parent_id, store.link(store.parent_id))
-        return note.link()
-
-    def _notes(self, study: Study) -> Path:
-        """Return the folder of notes of what one store was sent; it goes where the store goes."""
-        home = Home(Path(self.root))
-        place = hashlib.sha256(store_uri(study, home).encode()).hexdigest()[:12]
-        return home.mlflow / "sent" / place / _experiment_name(study) / study.name
-
-    def _note(self, study: Study, name: str) -> _Note:
-        return _Note(self._notes(study) / name, store_uri(study, Home(Path(self.root))))
-
-    @contextmanager
-    def _recording(self, study: Study, split_sha256: str) -> Iterator[_Store]:
-        """Yield the store to one process at a time, so that no two look for a run, miss it and both record it."""
-        home, notes = Home(Path(self.root)), self._notes(study)
-        uri = store_uri(study, home)
-        notes.mkdir(parents=True, exist_ok=True)
-        with FileLock(notes / "recording.lock"), _in_words(uri):
-            yield _open_store(uri, home, study, split_sha256)
+        card, home = StudyCard.of(study), Home(Path(self.root))
+        hashes = map(sha256_of_file, _storable(folder))
+        key = hashlib.sha256("".join([split_sha256, *hashes]).encode()).hexdigest()
+        page = Waiting.page(card, split_sha256, folder, key=key, figures=figures)
+        if not _all_noted([page], home) or waiting_of(home, card.name):
+            _send([page], home, seconds=SECONDS_AT_THE_END, asks_at_once=True)
+        return _link(page, home)
 
 
 @dataclass(frozen=True)
-class _Note:
-    """Remembers which outcome was recorded under a name, and where."""
+class Delivery:
+    """What came of sending a study's results."""
 
-    path: Path
+    study: str
+    n_sent: int
+    n_waiting: int
+    reason: str = ""
+    """Why something still waits."""
+
+
+def deliver(home: Home, study: str, card: StudyCard | None = None, *, seconds: float = float("inf")) -> Delivery:
+    """Send all that waits of ``study``, each once, and say what came of it.
+
+    Args:
+        home: Where everything is kept.
+        study: The study's name.
+        card: What its file says now; what it said when the results were kept counts unless given.
+        seconds: How long that may take at most.
+    """
+    waiting = [one if card is None else replace(one, card=card) for one in waiting_of(home, study)]
+    if not waiting:
+        return Delivery(study, 0, 0)
+    reason = ""
+    try:
+        book = _Book.of(waiting[0].card, home)
+        # A second sender finds everything noted; one that is stuck is not waited for any longer than by itself.
+        with FileLock(book.folder / "recording.lock", timeout=min(seconds, SECONDS_AT_THE_END)):
+            reason = _send_each(waiting, book, home, Patience(seconds))
+    except Timeout:
+        reason = "Another process is recording."
+    except (StudyError, TrackingError, OSError) as error:
+        reason = masked(str(error))
+    n_waiting = len(waiting_of(home, study))
+    return Delivery(study, len(waiting) - n_waiting, n_waiting, reason)
+
+
+def _send(fresh: Sequence[Waiting], home: Home, *, seconds: float, asks_at_once: bool = False) -> None:
+    """Keep ``fresh`` and send it with all else that waits, unless the store was away a moment ago."""
+    card = fresh[0].card
+    rest = _Rest.of(home, card.name)
+    try:
+        for one in fresh:
+            keep(one, home)
+        if rest.is_over() or asks_at_once:
+            done = deliver(home, card.name, card, seconds=seconds)
+            if done.n_waiting:
+                rest.begin(done.reason)
+                dg.get_dagster_logger().warning(in_plain_words(home, card.name))
+            else:
+                rest.end()
+    except OSError as error:
+        # The outcomes themselves are stored; the next run finds them without a note and sends them.
+        dg.get_dagster_logger().warning(f"The results of {card.name} were not recorded: {masked(str(error))}.")
+
+
+def in_plain_words(home: Home, study: str) -> str:
+    """Return what waits of a study, why, and what sends it; empty where nothing waits."""
+    if not (n_waiting := len(waiting_of(home, study))):
+        return ""
+    what = "1 result waits" if n_waiting == 1 else f"{n_waiting} results wait"
+    reason = _Rest.of(home, study).reason()
+    return f"{what} to be recorded in MLflow; nothing is lost. `tunewise sync {study}` sends what waits." + (
+        f" Last time: {reason}" if reason else ""
+    )
+
+
+def _send_each(waiting: Sequence[Waiting], book: _Book, home: Home, patience: Patience) -> str:
+    """Send what was not sent yet and return why something was left, of which the others know nothing.
+
+    Raises:
+        TrackingError: If the store cannot be used; what it took is noted.
+    """
+    reasons: list[str] = []
+    stores: dict[str, Store] = {}
+    for one in waiting:
+        if not book.holds(one):
+            try:
+                if one.split_sha256 not in stores:
+                    stores[one.split_sha256] = open_store(one.card, home, one.split_sha256, patience)
+                store = stores[one.split_sha256]
+                run_id = _record(store, one, home)
+                book.write(one, run_id, store.link(run_id))
+            except (RefusedError, ArtifactError) as error:
+                reasons.append(str(error))
+                continue
+        drop(one, home)
+    return reasons[0] if reasons else ""
+
+
+def _record(store: Store, one: Waiting, home: Home) -> str:
+    if one.kind == PAGE:
+        store.record_page(_storable(Path(one.folder)), one.figures or {})
+        return store.parent_id
+    from tunewise.evaluation.outcomes import folder_of, read_outcome
+
+    return store.record(Row(one.variant, one.seed, read_outcome(folder_of(one.key, home))), one)
+
+
+def _storable(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in STORABLE) if folder.is_dir() else []
+
+
+def _all_noted(waiting: Sequence[Waiting], home: Home) -> bool:
+    """Say whether the store has all of it; a store that cannot even be named has nothing."""
+    if not waiting:
+        return True
+    try:
+        book = _Book.of(waiting[0].card, home)
+    except StudyError:
+        return False
+    return all(book.holds(one) for one in waiting)
+
+
+def _link(one: Waiting, home: Home) -> str | None:
+    try:
+        return _Book.of(one.card, home).link(one)
+    except StudyError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Book:
+    """Notes of what one store was sent of one study, and where it lies."""
+
+    folder: Path
     uri: str
-    """The store that it tells of."""
 
-    def _read(self) -> dict[str, Any]:
+    @classmethod
+    def of(cls, card: StudyCard, home: Home) -> _Book:
+        """Return the notes of the store that ``card`` names now, below the home folder's own."""
+        uri = store_uri(card, home)
+        place = hashlib.sha256(uri.encode()).hexdigest()[:12]
+        return cls(home.mlflow / "sent" / place / card.experiment / card.name, uri)
+
+    def holds(self, one: Waiting) -> bool:
+        noted = self._read(one)
+        return noted.get("key") == one.key and _may_hold(self.uri, noted.get("run_id", ""))
+
+    def link(self, one: Waiting) -> str | None:
+        noted = self._read(one)
+        return noted.get("link") if noted.get("key") == one.key else None
+
+    def write(self, one: Waiting, run_id: str, link: str) -> None:
+        write_atomically(self._path(one), json.dumps({"key": one.key, "run_id": run_id, "link": link}))
+
+    def _path(self, one: Waiting) -> Path:
+        return self.folder / ("comparison.json" if one.kind == PAGE else f"{one.variant}/{one.seed}.json")
+
+    def _read(self, one: Waiting) -> dict[str, Any]:
         try:
-            return json.loads(self.path.read_text())
+            return json.loads(self._path(one).read_text())
         except (OSError, ValueError):
             return {}
 
-    def holds(self, key: str) -> bool:
-        noted = self._read()
-        return noted.get("key") == key and _may_hold(self.uri, noted.get("run_id", ""))
-
-    def link(self) -> str | None:
-        return self._read().get("link")
-
-    def write(self, key: str, run_id: str, link: str) -> None:
-        write_atomically(self.path, json.dumps({"key": key, "run_id": run_id, "link": link}))
-
 
 @dataclass(frozen=True)
-class _Store:
-    """An experiment of a tracking store, with the study's run in it."""
+class _Rest:
+    """For how long a study leaves a store alone that was away; a file, since each step may be a process of its own."""
 
-    client: MlflowClient
-    uri: str
-    study: Study
-    experiment_id: str
-    parent_id: str
+    path: Path
 
-    def find(self, row: Row) -> str | None:
-        """Return the finished run of a row, if it was recorded before."""
-        tags = {PARENT: self.parent_id, "outcome_key": row.outcome.key, "variant": row.variant, "seed": str(row.seed)}
-        wanted = " and ".join([*(f"tags.`{name}` = '{value}'" for name, value in tags.items()), "attributes.status = 'FINISHED'"])
-        found = self.client.search_runs([self.experiment_id], wanted, max_results=1)
-        return found[0].info.run_id if found else None
+    @classmethod
+    def of(cls, home: Home, study: str) -> _Rest:
+        return cls(home.study(study) / "store_away.json")
 
-    def add(self, row: Row, origin: Mapping[str, str]) -> str:
-        """Record a row, closing its run only when everything is in it."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+    def is_over(self) -> bool:
+        return time.time() >= self._read().get("until", 0.0)
 
-        tags = tags_of(self.study, row) | dict(origin) | {PARENT: self.parent_id}
-        run_id = self.client.create_run(self.experiment_id, tags=tags, run_name=f"{row.variant} (seed {row.seed})").info.run_id
-        points = [*((name, value, 0) for name, value in figures_of(row).items()), *curve_of(row)]
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, step) for name, value, step in points]
-        params = [Param(name, value) for name, value in params_of(row).items()]
-        for start in range(0, max(len(metrics), len(params)), MAX_BATCH):
-            self.client.log_batch(run_id, metrics[start : start + MAX_BATCH], params[start : start + MAX_BATCH])
-        dataset = Dataset(**dataset_of(self.study, row))
-        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-        for name in ("outcome.json", "predictions.parquet"):
-            if (row.outcome.folder / name).is_file():
-                self.client.log_artifact(run_id, str(row.outcome.folder / name))
-        self.client.set_terminated(run_id)
-        return run_id
+    def begin(self, reason: str) -> None:
+        seconds = min(LONGEST_REST, 2 * self._read().get("seconds", SHORTEST_REST / 2))
+        write_atomically(self.path, json.dumps({"until": time.time() + seconds, "seconds": seconds, "reason": reason}))
 
-    def add_files(self, files: Sequence[Path], figures: Mapping[str, float]) -> None:
-        """Put files and figures into the study's run."""
-        for file in files:
-            self.client.log_artifact(self.parent_id, str(file))
-        for name, value in figures.items():
-            self.client.log_metric(self.parent_id, name, value)
+    def reason(self) -> str:
+        return self._read().get("reason", "")
 
-    def link(self, run_id: str) -> str:
-        """Return where a browser finds a run."""
-        is_server = self.uri.startswith(("http://", "https://"))
-        base = _without_secret(self.uri, self.uri) if is_server else os.environ.get(PAGES_URL_ENV, PAGES_URL)
-        return f"{base.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+    def end(self) -> None:
+        self.path.unlink(missing_ok=True)
 
-
-def _open_store(uri: str, home: Home, study: Study, split_sha256: str) -> _Store:
-    """Return the study's run in its experiment, making both where they are missing.
-
-    One process at a time: two that meet a fresh database at once both try to create its tables.
-    """
-    silence_reports()
-    # What MLflow does to its own tables is no news of a study.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    from mlflow import MlflowClient
-
-    home.mlflow.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.mlflow / "first_touch.lock"):
-        client = MlflowClient(tracking_uri=uri)
-        place = None if uri.startswith(("http://", "https://")) else home.mlflow / "artifacts" / _experiment_name(study)
-        experiment_id = _experiment(client, _experiment_name(study), place)
-        return _Store(client, uri, study, experiment_id, _parent(client, experiment_id, study, split_sha256))
+    def _read(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            return json.loads(self.path.read_text())
+        return {}
 
 
 def _may_hold(uri: str, run_id: str) -> bool:
@@ -260,58 +303,3 @@ def _may_hold(uri: str, run_id: str) -> bool:
     except sqlite3.Error:
         # MLflow is asked then, which finds what is there.
         return False
-
-
-@contextmanager
-def _in_words(uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database and the network raise into one error; an `OSError` is the network's or the disk's."""
-    silence_reports()
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = _without_secret((str(error).splitlines() or [type(error).__name__])[0], uri)
-        raise TrackingError(
-            f"The tracking store at {_without_secret(uri, uri)} cannot be used: {reason} The outcomes are kept; start the store "
-            f"or change tracking.uri, and run again."
-        ) from error
-
-
-def _without_secret(text: str, uri: str) -> str:
-    """Take the name and password of ``uri`` out of a text that may be shown or kept."""
-    login, at, _ = urlsplit(uri).netloc.rpartition("@")
-    return text.replace(login + at, "") if at else text
-
-
-def _experiment_name(study: Study) -> str:
-    return study.tracking.experiment or study.name
-
-
-def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
-    """Return the experiment called ``name``; a server decides by itself where its artefacts go."""
-    from mlflow.exceptions import MlflowException
-
-    if found := client.get_experiment_by_name(name):
-        return found.experiment_id
-    try:
-        return client.create_experiment(name, artifact_location=artifacts.as_uri() if artifacts else None)
-    except MlflowException:
-        # Another machine that shares the server was faster.
-        if found := client.get_experiment_by_name(name):
-            return found.experiment_id
-        raise
-
-
-def _parent(client: MlflowClient, experiment_id: str, study: Study, split_sha256: str) -> str:
-    """Return the run of a study on one split; outcomes on other rows are not compared with these."""
-    tags = {"study": study.name, "role": "study", "split_sha256": split_sha256}
-    found = client.search_runs(
-        [experiment_id], " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items()), max_results=1
-    )
-    if found:
-        return found[0].info.run_id
-    run = client.create_run(experiment_id, tags=tags | {"mlflow.note.content": study.description}, run_name=study.name)
-    client.set_terminated(run.info.run_id)
-    return run.info.run_id

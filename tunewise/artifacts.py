@@ -2,28 +2,34 @@
 
 A folder is written under a staging name beside its place, closed by ``manifest.json`` (names, sizes,
 hashes), and renamed. Readers see only folders whose manifest holds, so a killed writer leaves nothing
-that is taken for a result.
+that is taken for a result. Staging names say who writes there, so that what a dead process left is known
+as such; see `tunewise.leftovers`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewise.errors import ArtifactError
+from tunewise.staging import staging_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
+HASHED_BYTES = 32 << 20
+"""Files up to this size are hashed whenever a folder is reused: at most 20 ms each. Larger ones are if they changed."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def sha256_of_json(value: object) -> str:
 def write_atomically(path: Path, data: str | bytes) -> None:
     """Write a file so that readers see the old bytes or the new ones, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    staging = staging_beside(path)
     try:
         with staging.open("wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -88,7 +94,7 @@ def new_folder(target: Path, kind: str) -> Iterator[Path]:
     targets are named by what determines their content.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    staging = staging_beside(target)
     staging.mkdir()
     try:
         yield staging
@@ -128,18 +134,55 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def verify_hashes(folder: Path) -> None:
-    """Compare every byte of a stored folder with its manifest.
+def verify_hashes(folder: Path, *, hashed_bytes: int | None = None) -> None:
+    """Compare the bytes of a stored folder with its manifest.
+
+    Args:
+        folder: A stored folder.
+        hashed_bytes: Files above this size are hashed only if they were written after the manifest, which is
+            written last; all files are hashed unless given.
 
     Raises:
-        ArtifactError: If a file's hash differs, naming it.
+        ArtifactError: If the folder is not whole, or a file's hash differs, naming it.
     """
     read_folder(folder)
+    closed = (folder / MANIFEST).stat().st_mtime_ns
     for entry in json.loads((folder / MANIFEST).read_text())["files"]:
-        if sha256_of_file(folder / entry["name"]) != entry["sha256"]:
-            raise ArtifactError(
-                f"{folder / entry['name']} was altered after it was written. Delete {folder}; it will be made again."
-            )
+        file = folder / entry["name"]
+        is_trusted = hashed_bytes is not None and entry["bytes"] > hashed_bytes and file.stat().st_mtime_ns <= closed
+        if not is_trusted and sha256_of_file(file) != entry["sha256"]:
+            raise ArtifactError(f"{file} was altered after it was written. Delete {folder}; it will be made again.")
+
+
+def is_sound(folder: Path) -> bool:
+    """Say whether ``folder`` is a finished artefact with the bytes that were written; decides whether it is reused.
+
+    Files above 32 MiB are hashed only if they were written after the folder was closed.
+    """
+    return _damage_of(folder) is None
+
+
+def set_aside_damaged(folder: Path) -> None:
+    """Set ``folder`` aside if it is there and not sound, so that it can be made again; the caller holds its claim."""
+    damage = _damage_of(folder)
+    if damage is not None and folder.exists():
+        set_aside(folder, damage)
+
+
+def set_aside(folder: Path, reason: str) -> None:
+    """Rename ``folder`` so that it is taken for nothing, and say so in the log; a later run clears it away."""
+    aside = staging_beside(folder)
+    with suppress(FileNotFoundError):  # another process may have done so first
+        folder.rename(aside)
+        log.warning("%s It was set aside as %s.", reason, aside)
+
+
+def _damage_of(folder: Path) -> str | None:
+    try:
+        verify_hashes(folder, hashed_bytes=HASHED_BYTES)
+    except (ArtifactError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _refuse_other_keys(value: object) -> None:
@@ -177,7 +220,7 @@ def _write_manifest(folder: Path, kind: str) -> None:
 
 def _publish(staging: Path, target: Path) -> None:
     if target.exists() and not is_whole(target):
-        broken = target.with_name(f".{target.name}.broken-{uuid.uuid4().hex}")
+        broken = staging_beside(target)
         with suppress(FileNotFoundError):  # another process may have cleared it away first
             target.rename(broken)
         shutil.rmtree(broken, ignore_errors=True)

@@ -30,6 +30,13 @@ def code_sha256(*modules: str) -> str:
 
 
 @cache
+def hashes_of(*modules: str) -> dict[str, str]:
+    """Return the hash of each module that `code_sha256` covers, by its name: what tells which of them changed."""
+    names = sorted(_closure(modules))
+    return {name: hashlib.sha256(_tree_without_docstrings(_file_of(name)).encode()).hexdigest()[:12] for name in names}
+
+
+@cache
 def libraries_of(*modules: str) -> tuple[str, ...]:
     """Return the packages besides tunewise that ``modules`` and every tunewise module they import need, by import name."""
     names = {name.partition(".")[0] for module in _closure(modules) for name in _imported_names(module)}

@@ -7,14 +7,15 @@ them into a `Predictor`; its answers to the test rows, its measured costs and it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from tunewise.artifacts import sha256_of_json
+from tunewise.ranges import Range
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -45,6 +46,9 @@ class Settings(BaseModel):
     """Base of every method's settings: frozen, and closed to unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    ranges: ClassVar[Mapping[str, Range]] = {}
+    """What a search may draw of these settings, by name."""
 
     def changed(self) -> dict[str, Any]:
         """Return the settings that differ from their defaults, by name."""
@@ -160,9 +164,27 @@ class Monitor(Protocol):
     def record(self, step: int, **values: float) -> None:
         """Keep the values of one training step, such as ``loss`` and ``development_accuracy``."""
 
+    def count_features(self, seconds: float) -> None:
+        """Add what features or states took that are shared between fits, by whichever fit they were computed."""
+
     def untimed(self) -> AbstractContextManager[None]:
         """Return a block whose seconds do not count as fitting: scoring development rows, writing checkpoints."""
         ...
+
+    def so_far(self) -> dict[str, Any]:
+        """Return what was measured and recorded up to here, as plain JSON values: a checkpoint's part of the costs."""
+        ...
+
+    def go_on_from(self, measured: dict[str, Any]) -> None:
+        """Take what an interrupted fit had measured at its checkpoint for what this one has, whose steps so far it had too."""
+
+
+@dataclass(frozen=True)
+class StateCache:
+    """Where hidden states of frozen blocks are kept between fits, and how many bytes they may take."""
+
+    root: Path
+    max_bytes: int
 
 
 @dataclass(frozen=True)
@@ -173,6 +195,8 @@ class Runtime:
     backbone: Backbone | None = None
     embed: Embed | None = None
     """Given where the method needs `Need.EMBEDDINGS`."""
+    states: StateCache | None = None
+    """Given while fitting; without it a fit keeps states for itself."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ VARIABLES = (
 )
 """Environment variables that change seconds or results."""
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+BF16_CAPABILITY = 8.0
+"""From here on CUDA devices multiply bfloat16 in hardware."""
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", *_BF16_FLAGS)
 
 
@@ -51,9 +53,7 @@ def detect(n_threads: int | None = None, *, allow_gpu: bool = True) -> Device:
         raise StudyError(f"n_threads={n_threads} was given; at least 1 is needed.")
     threads = n_threads or n_cores()
     if allow_gpu and _has_gpu():
-        import torch
-
-        return Device("cuda", "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32", threads)
+        return Device("cuda", "bfloat16" if _gpu_multiplies_bf16() else "float32", threads)
     return Device("cpu", "bfloat16" if any(flag in _cpu_flags() for flag in _BF16_FLAGS) else "float32", threads)
 
 
@@ -101,9 +101,28 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+def _gpu_multiplies_bf16() -> bool:
+    """Say what torch's first device can, from the driver where it tells: torch would start CUDA to answer."""
+    from tunewise.capacity import find_gpus
+
+    told = {None if gpu.capability is None else gpu.capability >= BF16_CAPABILITY for gpu in find_gpus()}
+    # Where devices differ, which of them is the first is CUDA's to say.
+    if len(told) == 1 and (is_able := next(iter(told))) is not None:
+        return is_able
+    import torch
+
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _gpus() -> list[dict[str, Any]]:
     if not _has_gpu():
         return []
+    from tunewise.capacity import find_gpus
+
+    told = find_gpus()
+    if told and all(gpu.model for gpu in told):
+        # As torch calls them, which would start CUDA to say so.
+        return [{"name": str(gpu.model).replace("-", " "), "memory_bytes": gpu.memory_bytes} for gpu in told]
     import torch
 
     devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]

@@ -17,6 +17,7 @@ from tunewise.contracts import no_progress
 from tunewise.device import hardware
 from tunewise.effort import affordable
 from tunewise.evaluation.costs import BATCH_SIZE, Stopwatch, evenly
+from tunewise.object_store import rows_place
 from tunewise.request import EMBEDDER
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def embedder_for(backbone: Backbone, device: Device, home: Home, progress: Progr
     from tunewise.embeddings.cache import RowCache
     from tunewise.embeddings.embedder import Embedder, space_of
 
-    return Embedder(backbone, device, RowCache(home.embeddings, space_of(backbone, device)), progress)
+    return Embedder(backbone, device, RowCache(rows_place(home), space_of(backbone, device)), progress)
 
 
 def compute_features(
@@ -101,6 +102,20 @@ def compute_features(
     )
 
 
+def known_pace(backbone: Backbone, device: Device, home: Home) -> Pace | None:
+    """Return the pace that was measured on this machine, if one was."""
+    return _read_pace(_pace_file(backbone, device, home))
+
+
+def n_missing_features(texts: Texts, backbone: Backbone, device: Device, home: Home) -> int:
+    """Return how many of the different texts have no feature in the cache; nothing is computed."""
+    from tunewise.embeddings.cache import RowCache, key_of
+    from tunewise.embeddings.embedder import space_of
+
+    keys = {key_of(text) for text in texts}
+    return len(keys - RowCache(rows_place(home), space_of(backbone, device)).find(keys).keys())
+
+
 def _pace_file(backbone: Backbone, device: Device, home: Home) -> Path:
     """Return where the pace of this code and this backbone on this machine is kept."""
     identity = [backbone.fingerprint, asdict(device), hardware(), code_sha256(EMBEDDER)]
@@ -109,12 +124,12 @@ def _pace_file(backbone: Backbone, device: Device, home: Home) -> Path:
 
 def _note_pace(file: Path, embedder: Any, texts: Texts) -> Pace:
     """Return the pace of the largest computation known, the one just done included."""
-    known = Pace(**json.loads(file.read_text())) if file.exists() else None
+    known = _read_pace(file)
     done = embedder.last
     if done.n_computed == len(set(texts)):
         fresh = Pace(done.seconds, len(texts), _n_characters(texts))
     elif known is None:
-        fresh = _measured(embedder, [texts[i] for i in evenly(len(texts), SAMPLE_TEXTS)])
+        fresh = measured_pace(embedder, [texts[i] for i in evenly(len(texts), SAMPLE_TEXTS)])
     else:
         return known
     if known is not None and known.n_texts >= fresh.n_texts:
@@ -123,7 +138,12 @@ def _note_pace(file: Path, embedder: Any, texts: Texts) -> Pace:
     return fresh
 
 
-def _measured(embedder: Any, texts: Texts) -> Pace:
+def _read_pace(file: Path) -> Pace | None:
+    return Pace(**json.loads(file.read_text())) if file.exists() else None
+
+
+def measured_pace(embedder: Any, texts: Texts) -> Pace:
+    """Return the pace of an `embedder_for`, taken on ``texts`` without its cache, after a batch that warms it up."""
     watch = Stopwatch()
     embedder.uncached(texts[:BATCH_SIZE])
     watch.start()

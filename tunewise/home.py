@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunewise.errors import ArtifactError
+
 
 @dataclass(frozen=True)
 class Home:
@@ -15,8 +17,17 @@ class Home:
 
     @classmethod
     def default(cls) -> Home:
-        """Return the folder named by ``TUNEWISE_HOME``, or ``.tunewise`` in the user's home."""
-        return cls(Path(os.environ.get("TUNEWISE_HOME") or Path.home() / ".tunewise").expanduser().absolute())
+        """Return the folder named by ``TUNEWISE_HOME``, or ``.tunewise`` in the user's home.
+
+        Raises:
+            ArtifactError: If there is something else of that name, or nothing may be written there.
+        """
+        root = Path(os.environ.get("TUNEWISE_HOME") or Path.home() / ".tunewise").expanduser().absolute()
+        place = next(path for path in (root, *root.parents) if path.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            fault = "may not be written to" if place.is_dir() else "is no folder"
+            raise ArtifactError(f"Everything is kept in {root}, and {place} {fault}. Let TUNEWISE_HOME name another folder.")
+        return cls(root)
 
     @property
     def downloads(self) -> Path:
@@ -37,6 +48,11 @@ class Home:
     def artifacts(self) -> Path:
         """Datasets, splits and outcomes, each a folder with a manifest."""
         return self.root / "artifacts"
+
+    @property
+    def work(self) -> Path:
+        """Files of unfinished work, a folder per key, and the claims on it; see `tunewise.claims`."""
+        return self.root / "work"
 
     @property
     def dagster(self) -> Path:

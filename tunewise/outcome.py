@@ -64,6 +64,10 @@ class Costs:
     """What has to be kept besides the backbone."""
     load_at_start: float
     """One-minute load average when the fit began; clearly above the core count the row was measured beside other work."""
+    total_seconds: float | None = None
+    """From the first second of the fit until its outcome was ready to be stored: fitting, scoring, the check of the
+    stored artefact, measuring answers. None in outcomes of versions that did not note it."""
+    total_cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunewise.code_hash import hashes_of
 from tunewise.device import facts
+from tunewise.request import modules_of
 
 if TYPE_CHECKING:
+    from tunewise.contracts import Texts
     from tunewise.request import Request
 
 CHECKOUT = Path(__file__).parents[1]
@@ -24,7 +27,13 @@ def provenance(request: Request) -> dict[str, Any]:
         **facts(),
         **commit(),
         "determinants": request.determinants,
-        "data": {"split_sha256": split.fingerprint, "licence": split.licence},
+        "code": hashes_of(*modules_of(request.method)),
+        "data": {
+            "split_sha256": split.fingerprint,
+            "licence": split.licence,
+            "n_rows": {name: len(part) for name, part in split.parts()},
+            "mean_characters": mean_characters(split.train.texts),
+        },
         "n_split_train_rows": len(split.train),
         "backbone": None
         if backbone is None
@@ -38,6 +47,11 @@ def provenance(request: Request) -> dict[str, Any]:
         "device": asdict(request.device),
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+
+
+def mean_characters(texts: Texts) -> float:
+    """Return the mean length of texts in characters; the two texts of a pair count together."""
+    return round(sum(len("".join(text)) for text in texts) / max(1, len(texts)), 1)
 
 
 @cache

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from tunewise.contracts import no_progress
-from tunewise.errors import DataError, StudyError, TunewiseError
+from tunewise.errors import BusyError, DataError, StudyError, TunewiseError
 from tunewise.home import Home
+from tunewise.leases import expect_gpus
 from tunewise.privacy import silence_reports
 from tunewise.steps import (
     Workplace,
@@ -29,7 +30,7 @@ from tunewise.study import BUDGETS, Study
 from tunewise.study_file import read_study
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tunewise.artifacts import ArtifactRef
     from tunewise.contracts import Backbone, Progress
@@ -66,6 +67,7 @@ def run(
     declared, base = (read_study(Path(study)), Path(study).parent) if is_file else (study, Path.cwd())
     place = Workplace(changed(declared, budget=budget), base.absolute(), home or Home.default(), progress)
     variants = [place.study.variant(name) for name in only] or list(place.study.planned())
+    expect_gpus(max(variant.compute.gpus for variant in variants))
     dataset = prepare_dataset(place)
     split = split_dataset(place, dataset)
     backbones = _opened(place, variants)
@@ -74,9 +76,7 @@ def run(
     for name in dict.fromkeys(str(variant.backbone) for variant in variants if takes_features(variant)):
         if name in backbones:
             embed_split(place, split, backbones[name])
-    for variant in variants:
-        if not variant.method.needs or variant.backbone in backbones:
-            fit_variant(place, variant, split, backbones.get(str(variant.backbone)))
+    _fit(place, [one for one in variants if not one.method.needs or one.backbone in backbones], split, backbones)
     return compare(place, known)[0]
 
 
@@ -99,6 +99,18 @@ def changed(study: Study, *, budget: str | None = None, seeds: Sequence[int] = (
 
         said = " ".join(f"{written(one.loc)}: {one.message}" for one in complaints_of(error, declared | given))
         raise StudyError(f"{', '.join(f'{name}={value!r}' for name, value in given.items())} cannot be. {said}") from error
+
+
+def _fit(place: Workplace, variants: Sequence[Variant], split: ArtifactRef, backbones: Mapping[str, Backbone]) -> None:
+    """Fit all of them; what another process is fitting at the time comes last, and is then waited for and read."""
+    later = []
+    for variant in variants:
+        try:
+            fit_variant(place, variant, split, backbones.get(str(variant.backbone)), waits=False)
+        except BusyError:
+            later.append(variant)
+    for variant in later:
+        fit_variant(place, variant, split, backbones.get(str(variant.backbone)))
 
 
 def _opened(place: Workplace, variants: Sequence[Variant]) -> dict[str, Backbone]:

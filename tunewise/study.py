@@ -14,13 +14,13 @@ from itertools import combinations
 from math import inf
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from tunewise.contracts import Kind, Method, Need, Settings
 from tunewise.errors import StudyError
+from tunewise.masking import masked
 from tunewise.methods import catalogue
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ RESERVED_NAMES = ("dataset", "split", "embeddings", "comparison", "study")
 class _Part(BaseModel):
     """Base of every part of a study: frozen, and closed to unknown names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PackageFile(_Part):
@@ -103,7 +103,7 @@ class Ratings(_Part):
     """Turns a column of numbers into classes; a rating in no band leaves its row out."""
 
     column: str = "rating"
-    bands: dict[str, Band] = Field(min_length=2, description="Class name to its band; bands must not overlap.")
+    bands: dict[str, Band] = Field(min_length=2, max_length=100, description="Class name to its band; bands must not overlap.")
 
     @field_validator("bands")
     @classmethod
@@ -152,7 +152,10 @@ class Data(_Part):
     label: str | None = Field(default=None, description="Column of the label; `label` unless ratings are given.")
     ratings: Ratings | None = Field(default=None, description="Instead of a label: ratings and their bands.")
     id: str | None = Field(default=None, description="Column of a unique id; without it a row is known by the hash of its text.")
-    encoding: str = "utf-8"
+    encoding: str | None = Field(
+        default=None,
+        description="Of CSV, TSV and JSON lines, such as `utf-8`, `cp1252` or `utf-16`; read from the file unless given.",
+    )
     split: SplitRule = Field(default_factory=SplitRule)
     licence: str | None = Field(default=None, description="Shown in provenance; known for built-in data.")
 
@@ -160,6 +163,11 @@ class Data(_Part):
     def _label_or_ratings(self) -> Self:
         if self.label is not None and self.ratings is not None:
             raise StudyError("Both label and ratings were given; a row has one class. Remove one of them.")
+        if self.label_column in ([self.text] if isinstance(self.text, str) else self.text):
+            raise StudyError(
+                f"The column {self.label_column!r} is named for the text and for its class, so nothing would be left to learn. "
+                "Name two columns."
+            )
         return self
 
     @property
@@ -180,10 +188,12 @@ class BackboneSpec(_Part):
 class Compute(_Part):
     """What one fit may use. On one machine it becomes a pool slot; on Ray and Kubernetes a request."""
 
-    gpus: int = Field(default=0, ge=0)
+    gpus: int = Field(default=0, ge=0, description="Devices of its own; one where there is one unless given.")
     gpu_type: str | None = Field(default=None, description="A node label's value, such as `NVIDIA-H100-80GB-HBM3`.")
+    gpu_memory_gb: float | None = Field(default=None, gt=0, description="Memory that each device has at least.")
+    cpu_fallback: bool = Field(default=False, description="Whether it may run on the CPU where the GPUs it asks for are missing.")
     cpus: int = Field(default=1, gt=0)
-    memory_gb: float | None = Field(default=None, gt=0)
+    memory_gb: float | None = Field(default=None, gt=0, description="Memory of the machine, GPUs' own not counted.")
     pool: str | None = Field(
         default=None, pattern=NAME, max_length=MAX_NAME, description="Dagster pool; `gpu` where GPUs are asked for."
     )
@@ -201,7 +211,7 @@ class Tracking(_Part):
     @field_validator("uri")
     @classmethod
     def _uri_holds_no_secret(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).password:
+        if value is not None and masked(value) != value:
             raise StudyError("The tracking uri holds a password. Put the uri in an environment variable and name it in uri_env.")
         return value
 
@@ -282,7 +292,8 @@ class Study(_Part):
     )
     class_weights: Literal["none", "balanced"] = "none"
     compute: Compute = Field(default_factory=Compute)
-    cron: str | None = Field(default=None, description="When to run again, such as `0 3 1 * *`.")
+    cron: str | None = Field(default=None, description="When to run again, in UTC, such as `0 3 1 * *`.")
+    watch: bool = Field(default=False, description="Whether to run again when rows of the data change.")
     tracking: Tracking = Field(default_factory=Tracking)
     description: str = ""
 
@@ -417,9 +428,11 @@ def _is_cron_field(given: str, low: int, high: int) -> bool:
 
 
 def _repeats(field: str, values: list[Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    seen: set[Any] = set()
     for i, value in enumerate(values):
-        if value in values[:i]:
+        if value in seen:
             yield (field, i), f"{value!r} stands here a second time. Each stands once."
+        seen.add(value)
 
 
 def _any_of(kinds: frozenset[str]) -> str:

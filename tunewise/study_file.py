@@ -13,9 +13,10 @@ import yaml
 from pydantic import ValidationError
 
 from tunewise.errors import SourceError, StudyError
+from tunewise.masking import masked
 from tunewise.sources import PathSource, parse
 from tunewise.study import Study
-from tunewise.study_problems import Complaint, Loc, complaints_of, nearest, written
+from tunewise.study_problems import Complaint, Loc, complaints_of, nearest, printable, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,12 @@ COMPONENT = "pipelines.component.StudyComponent"
 """The one component type that a studies folder may name."""
 
 TEMPLATE = "{{"
+
+MAX_BYTES = 64_000
+"""A study of 200 variants with all their settings has half as many."""
+MAX_DEPTH = 30
+MAX_VALUES = 20_000
+"""After every alias has been replaced by what it stands for: a few lines of aliases can stand for billions of values."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Problem:
         where = f"{self.file}:{self.line}: {self.path}: " if self.path else f"{self.file}:{self.line}: "
         allowed = f" Allowed: {', '.join(self.allowed)}." if self.allowed else ""
         hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
-        return f"{where}{self.message}{allowed}{hint}"
+        return masked(printable(f"{where}{self.message}{allowed}{hint}"))
 
 
 def read_study(path: Path) -> Study:
@@ -56,7 +63,7 @@ def read_study(path: Path) -> Study:
     study, problems = _examine(path)
     if study is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise StudyError("\n".join([f"{path} is no valid study: {count}.", *map(str, problems)]))
+        raise StudyError("\n".join([printable(f"{path} is no valid study: {count}."), *map(str, problems)]))
     return study
 
 
@@ -67,7 +74,9 @@ def check_study(path: Path) -> list[Problem]:
 
 def _examine(path: Path) -> tuple[Study | None, list[Problem]]:
     try:
-        root = _compose(path.read_text(encoding="utf-8"))
+        root = _compose(_text_of(path))
+        # Before the values are made: merging keys (`<<`) changes the nodes.
+        misuses = [Problem(path, node.start_mark.line + 1, "", message) for node, message in _misuses(root)]
         body = _body(root)
         value = None if body is None else _value_of(body)
     except (OSError, UnicodeDecodeError) as error:
@@ -75,9 +84,16 @@ def _examine(path: Path) -> tuple[Study | None, list[Problem]]:
     except yaml.YAMLError as error:
         return None, [_unreadable(path, error)]
     study, complaints = (None, []) if body is None else _validate(value, path.parent)
-    problems = [_problem(path, body or root, complaint) for complaint in complaints]
-    problems += [Problem(path, node.start_mark.line + 1, "", message) for node, message in _misuses(root)]
+    problems = misuses + [_problem(path, body or root, complaint) for complaint in complaints]
     return study, sorted(problems, key=lambda problem: problem.line)
+
+
+def _text_of(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise yaml.YAMLError(f"more than {MAX_BYTES:,} bytes, which is no study but perhaps a table")
+    return data.decode("utf-8")
 
 
 def _unreadable(path: Path, error: yaml.YAMLError) -> Problem:
@@ -87,8 +103,66 @@ def _unreadable(path: Path, error: yaml.YAMLError) -> Problem:
 
 
 def _compose(text: str) -> yaml.Node:
-    """Return the tree of the only document in ``text``, which keeps the line of every node."""
-    return yaml.compose(text, Loader=yaml.SafeLoader) or yaml.ScalarNode("tag:yaml.org,2002:null", "", *_start())
+    """Return the tree of the only document in ``text``, which keeps the line of every node.
+
+    Raises:
+        yaml.YAMLError: If it is no YAML, or one whose values would be too many, too deep or none.
+    """
+    try:
+        _refuse_depth(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader) or yaml.ScalarNode("tag:yaml.org,2002:null", "", *_start())
+    except (ValueError, OverflowError) as error:
+        # The scanner lets a character code through that no character has.
+        raise yaml.YAMLError(str(error)) from error
+    _extent(root, (), {})
+    for node in _nodes(root, set()):
+        if isinstance(node, yaml.ScalarNode):
+            _refuse_odd_scalar(node)
+    return root
+
+
+def _refuse_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise _too_deep(event.start_mark)
+
+
+def _too_deep(mark: yaml.Mark) -> yaml.YAMLError:
+    return yaml.MarkedYAMLError(problem=f"more than {MAX_DEPTH} lists or mappings within one another", problem_mark=mark)
+
+
+def _extent(node: yaml.Node, above: tuple[int, ...], known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return how many values a node stands for, and how deep they go, every alias being what it stands for.
+
+    Raises:
+        yaml.YAMLError: If that is more than a study may hold, or a node holds itself.
+    """
+    if id(node) in above:
+        raise yaml.MarkedYAMLError(problem="an alias stands inside what it refers to itself", problem_mark=node.start_mark)
+    if id(node) not in known:
+        inner = [_extent(one, (*above, id(node)), known) for one in _inner(node)]
+        known[id(node)] = 1 + sum(n for n, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+    n_values, depth = known[id(node)]
+    if len(above) + depth > MAX_DEPTH + 1:
+        raise _too_deep(node.start_mark)
+    if n_values > MAX_VALUES:
+        problem = f"with its aliases written out it would hold more than {MAX_VALUES:,} values"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return n_values, depth
+
+
+def _refuse_odd_scalar(node: yaml.ScalarNode) -> None:
+    if printable(node.value) != node.value:
+        raise yaml.MarkedYAMLError(problem="half of a character, such as \\ud800, stands alone", problem_mark=node.start_mark)
+    try:
+        _value_of(node)
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+        # What the library's constructors raise of a date that no calendar has, a number of 5,000 digits, `!!bool maybe`.
+        kind = node.tag.rpartition(":")[2]
+        problem = f"{node.value[:80]!r} cannot be read as {kind}; text stands between quotes"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
 
 def _start() -> tuple[yaml.Mark, yaml.Mark]:
@@ -105,11 +179,7 @@ def _validate(value: Any, base: Path) -> tuple[Study | None, list[Complaint]]:
 
 
 def _value_of(node: yaml.Node) -> Any:
-    loader = yaml.SafeLoader("")
-    try:
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
+    return yaml.constructor.SafeConstructor().construct_document(node)
 
 
 def _sources_that_are_not_there(study: Study, base: Path) -> Iterator[Complaint]:
@@ -125,8 +195,16 @@ def _sources_that_are_not_there(study: Study, base: Path) -> Iterator[Complaint]
         except SourceError as error:
             yield Complaint(loc, str(error))
             continue
-        if isinstance(parsed, PathSource) and not (base / parsed.path).expanduser().exists():
+        if isinstance(parsed, PathSource) and not _is_there(base, parsed.path):
             yield Complaint(loc, f"There is no {base / parsed.path}. Relative paths start from the study's folder.")
+
+
+def _is_there(base: Path, path: str) -> bool:
+    try:
+        return (base / path).expanduser().exists()
+    except (OSError, RuntimeError):
+        # A name longer than the file system's, or the home folder of a user whom nobody knows.
+        return False
 
 
 def _body(root: yaml.Node) -> yaml.MappingNode | None:
@@ -152,10 +230,12 @@ def _misuses(root: yaml.Node) -> Iterator[tuple[yaml.Node, str]]:
 
 def _misused_envelope(root: yaml.MappingNode) -> Iterator[tuple[yaml.Node, str]]:
     for key, value in root.value:
-        if key.value not in {"type", "attributes"}:
-            yield key, f"{key.value!r} cannot stand beside `type` and `attributes`; a study is data and loads nothing else."
-        elif key.value == "type" and value.value != COMPONENT:
-            yield value, f"The type {value.value!r} is not accepted, and was not imported. The only one is {COMPONENT}."
+        name = key.value if isinstance(key, yaml.ScalarNode) else "a key that is no name"
+        if name not in {"type", "attributes"}:
+            yield key, f"{name!r} cannot stand beside `type` and `attributes`; a study is data and loads nothing else."
+        elif name == "type" and value.value != COMPONENT:
+            given = repr(value.value) if isinstance(value, yaml.ScalarNode) else "that is no name"
+            yield value, f"The type {given} is not accepted, and was not imported. The only one is {COMPONENT}."
     for name in ("type", "attributes"):
         if _child(root, name) is None:
             yield root, f"`{name}` is missing; `type` and `attributes` stand together, or neither does."
@@ -168,13 +248,16 @@ def _nodes(root: yaml.Node, seen: set[int]) -> Iterator[yaml.Node]:
         return
     seen.add(id(root))
     yield root
-    if isinstance(root, yaml.MappingNode):
-        for key, value in root.value:
-            yield from _nodes(key, seen)
-            yield from _nodes(value, seen)
-    elif isinstance(root, yaml.SequenceNode):
-        for item in root.value:
-            yield from _nodes(item, seen)
+    for node in _inner(root):
+        yield from _nodes(node, seen)
+
+
+def _inner(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from pair
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
 
 
 def _repeated_keys(root: yaml.Node, seen: set[int]) -> Iterator[tuple[yaml.Node, str]]:
@@ -182,6 +265,8 @@ def _repeated_keys(root: yaml.Node, seen: set[int]) -> Iterator[tuple[yaml.Node,
         if isinstance(node, yaml.MappingNode):
             keys: dict[str, int] = {}
             for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    continue
                 if str(key.value) in keys:
                     first = keys[str(key.value)]
                     yield (

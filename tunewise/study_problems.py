@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Loc: TypeAlias = "tuple[str | int, ...]"
 
+MAX_COMPLAINTS = 100
+"""More are not looked at: whoever wrote so many will mend the first and ask again."""
+
 
 @dataclass(frozen=True)
 class Complaint:
@@ -46,8 +49,10 @@ def complaints_of(error: ValidationError, value: Any) -> list[Complaint]:
     Fields that contradict one another are looked for among the parts that are right, too, which
     pydantic does only once every field is.
     """
-    details = error.errors(include_url=False)
-    found = {complaint: None for detail in _without_echoes(details) for complaint in _complaints(detail)}
+    details = error.errors(include_url=False)[:MAX_COMPLAINTS]
+    # What follows from one another in a circle is shown whole rather than not at all.
+    meant = list(_without_echoes(details)) or details
+    found = {complaint: None for detail in meant for complaint in _complaints(detail)}
     if not any(detail["type"] == "contradiction" for detail in details):
         found |= dict.fromkeys(_contradictions_among_the_rest(value, [detail["loc"] for detail in details]))
     return list(found)
@@ -56,7 +61,10 @@ def complaints_of(error: ValidationError, value: Any) -> list[Complaint]:
 def _without_echoes(details: Sequence[Any]) -> Iterator[Any]:
     """Leave out what follows from another complaint: emptied lists, and branches of a union that were not meant."""
     for detail in details:
-        is_emptied = detail["type"] == "too_short" and detail["input"]
+        loc = detail["loc"]
+        is_emptied = detail["type"] == "too_short" and any(
+            len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in details
+        )
         if not is_emptied and not _is_other_branch(detail, details):
             yield detail
 
@@ -94,15 +102,22 @@ def _complaints(detail: Any) -> Iterator[Complaint]:
         yield Complaint((*loc, key) if key else loc, "A variant names its method: `method: NAME`.", ("method",), key)
     elif kind == "literal_error":
         names = tuple(re.findall(r"'([^']*)'", context["expected"])) or (context["expected"],)
-        yield Complaint(loc, f"{given!r} is not allowed.", names, str(given))
+        yield Complaint(loc, f"{_shown(given)} is not allowed.", names, str(given))
     elif kind == "string_pattern_mismatch" and context["pattern"] == NAME:
-        yield Complaint(loc, f"{given!r} is no name. Use lower-case letters, digits and single `_` between them, a letter first.")
+        yield Complaint(
+            loc, f"{_shown(given)} is no name. Use lower-case letters, digits and single `_` between them, a letter first."
+        )
     elif kind == "contradiction":
         yield Complaint(loc, detail["msg"])
     elif kind == "value_error":
         yield Complaint(loc, str(context["error"]))
     else:
         yield Complaint(loc, f"{detail['msg']}; {_shown(given)} was given.")
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with halves of characters, as names of files may hold them, written out as their codes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _shown(given: object) -> str:
@@ -125,7 +140,7 @@ def _contradictions_among_the_rest(value: Any, wrong: list[Loc]) -> Iterator[Com
     try:
         Study.model_validate({name: items for name, items in rest.items() if items})
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
+        for detail in error.errors(include_url=False)[:MAX_COMPLAINTS]:
             if detail["type"] == "contradiction":
                 loc = _without_tags(detail["loc"])
                 yield Complaint((loc[0], places[str(loc[0])][int(loc[1])], *loc[2:]), detail["msg"])

@@ -49,7 +49,7 @@ def tiny_encoder(folder: Path, *, architecture: str = "bert", seed: int = 0) -> 
 
     Args:
         folder: A folder, made if it is missing.
-        architecture: ``bert``, ``distilbert``, ``roberta`` or ``modernbert``.
+        architecture: ``bert``, ``distilbert``, ``roberta``, ``modernbert`` or ``deberta-v2``.
         seed: Seed of the weights.
     """
     return _tiny(folder, "encoder", architecture, seed)
@@ -60,7 +60,7 @@ def tiny_decoder(folder: Path, *, architecture: str = "llama", seed: int = 0) ->
 
     Args:
         folder: A folder, made if it is missing.
-        architecture: ``llama``, ``qwen2`` or ``gpt2``.
+        architecture: ``llama``, ``qwen2``, ``qwen3``, ``gemma``, ``gemma3_text`` or ``gpt2``.
         seed: Seed of the weights.
     """
     return _tiny(folder, "decoder", architecture, seed)
@@ -88,11 +88,12 @@ def toy_split(n: int = 240, n_classes: int = 2, seed: int = 0, *, pairs: bool = 
 
 @dataclass
 class RecordingMonitor:
-    """Keeps what a fit reports: progress, the curve, how often the clock was stopped."""
+    """Keeps what a fit reports: progress, the curve, how often the clock was stopped and a checkpoint was taken up."""
 
     stages: list[tuple[str, int, int]] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
     n_untimed: int = 0
+    n_resumes: int = 0
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Keep the stage and how far it has come."""
@@ -102,11 +103,23 @@ class RecordingMonitor:
         """Keep the values of one step."""
         self.curve.append({"step": step, **values})
 
+    def count_features(self, seconds: float) -> None:
+        """Ignore the seconds."""
+
     @contextmanager
     def untimed(self) -> Iterator[None]:
         """Count the block."""
         self.n_untimed += 1
         yield
+
+    def so_far(self) -> dict[str, Any]:
+        """Return the curve."""
+        return {"curve": list(self.curve)}
+
+    def go_on_from(self, measured: dict[str, Any]) -> None:
+        """Take that curve, and count."""
+        self.curve = list(measured["curve"])
+        self.n_resumes += 1
 
 
 @dataclass(frozen=True)
@@ -221,7 +234,8 @@ def _tiny(folder: Path, kind: Kind, architecture: str, seed: int) -> Backbone:
         model = bare_model(_tiny_config(architecture, len(tokenizer)))
         _weaken_positions(model)
         model.save_pretrained(folder)
-    return open_folder(BackboneSpec(name=f"tiny_{architecture}", source=str(folder), kind=kind, max_tokens=None), folder)
+    name = f"tiny_{architecture.replace('-', '_')}"
+    return open_folder(BackboneSpec(name=name, source=str(folder), kind=kind, max_tokens=None), folder)
 
 
 def _weaken_positions(model: PreTrainedModel) -> None:
@@ -239,6 +253,28 @@ def _tiny_config(architecture: str, n_tokens: int) -> PreTrainedConfig:
 
     sizes = {
         "qwen2": {**_SIZES, "num_key_value_heads": 2},
+        "qwen3": {**_SIZES, "num_key_value_heads": 2, "head_dim": 8},
+        "gemma": {**_SIZES, "num_key_value_heads": 1, "head_dim": 8},
+        # One block sees a window, the other everything, as in the models of that name.
+        "gemma3_text": {
+            **_SIZES,
+            "num_key_value_heads": 1,
+            "head_dim": 8,
+            "query_pre_attn_scalar": 8,
+            "sliding_window": 16,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+        # As version 3 has it: positions are relative, in buckets, and known to attention alone.
+        "deberta-v2": {
+            **_SIZES,
+            "relative_attention": True,
+            "position_biased_input": False,
+            "pos_att_type": ["c2p", "p2c"],
+            "position_buckets": 8,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "type_vocab_size": 0,
+        },
         "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
         "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 64},
     }

@@ -1,9 +1,9 @@
 """Fitting a variant once: reused where its outcome stands, else fitted, scored, stored, reloaded, measured.
 
 The order matters. The clock runs during the fit alone; development and test rows are scored once each, by
-the fitted predictor; the stored artefact is loaded again and has to answer bit for bit as the fitted
-predictor did; the loaded one, without any cache, is what latency and throughput are measured on. Only then
-is the outcome's folder closed, so whatever fails leaves none.
+the fitted predictor; the stored artefact is loaded again and has to answer bit for bit as was scored; the
+loaded one, without any cache, is what latency and throughput are measured on. Only then is the outcome's
+folder closed, so whatever fails leaves none, and a process that is killed leaves checkpoints to go on from.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
-from tunewise.artifacts import is_whole, new_folder
+from tunewise.artifacts import new_folder, set_aside_damaged, sha256_of_json
+from tunewise.claims import claimed, work_folder
 from tunewise.contracts import Inputs, Need, Runtime, no_progress
 from tunewise.device import hardware
 from tunewise.effort import affordable, class_weights
 from tunewise.errors import ArtifactError, FitError
-from tunewise.evaluation.costs import FitMonitor, evenly, measure_predictions, stored_bytes
+from tunewise.evaluation.costs import FitMonitor, Stopwatch, measure_predictions, stored_bytes
 from tunewise.evaluation.guards import marks_of
 from tunewise.evaluation.metrics import score
 from tunewise.evaluation.outcomes import ARTEFACT, KIND, folder_of, read_outcome, write_outcome
+from tunewise.object_store import is_at_hand, share
 from tunewise.outcome import Costs, Outcome
 from tunewise.provenance import provenance
 from tunewise.rng import Rng
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tunewise.contracts import Matrix, Part, Predictor, Progress
@@ -36,9 +38,6 @@ if TYPE_CHECKING:
     from tunewise.home import Home
     from tunewise.outcome import Scored
     from tunewise.request import Request
-
-N_COMPARED_TEXTS = 256
-"""Test texts that the reloaded artefact has to answer bit for bit as the fitted predictor did."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,27 +64,39 @@ class Surroundings:
     features_seconds: float = 0.0
 
 
-def run_variant(request: Request, *, home: Home, progress: Progress = no_progress) -> tuple[Outcome, bool]:
+def run_variant(request: Request, *, home: Home, progress: Progress = no_progress, waits: bool = True) -> tuple[Outcome, bool]:
     """Return the outcome of ``request`` and whether it was reused.
 
-    Where an outcome with the same key stands it is read, in milliseconds and without torch. Two processes
-    that ask for the same key do not fit twice: the second waits and reads. A fit that is interrupted leaves no
-    outcome and starts anew at the next call; those that were finished are reused.
+    Where an outcome with the same key stands it is read, in milliseconds and without torch; one whose bytes
+    were altered is set aside and made again. Of two processes that ask for the same key one fits, and the other
+    reads. A gradient fit that is killed goes on from its last checkpoint at the next call, others start anew; no
+    half of one is ever an outcome.
+
+    Args:
+        request: What is to be fitted.
+        home: Where outcomes are kept.
+        progress: Told how far it has come, and whether another process is waited for.
+        waits: Whether to wait for another process that is fitting the same.
 
     Raises:
         FitError: If the fit ends in no usable predictor.
         ArtifactError: If the stored predictor does not answer as the fitted one.
+        BusyError: If another process is fitting the same and is not waited for.
     """
     folder = folder_of(request.key, home)
-    if is_whole(folder):
+    if is_at_hand(folder, home):
         return read_outcome(folder), True
-    work = home.root / "work" / request.key
-    work.mkdir(parents=True, exist_ok=True)
-    with FileLock(work.with_name(f"{request.key}.lock")):
-        if is_whole(folder):
+    what = f"{request.method.name}, seed {request.effective_seed}"
+    with claimed(request.key, home, what=what, progress=progress, waits=waits):
+        set_aside_damaged(folder)
+        if is_at_hand(folder, home):
             return read_outcome(folder), True
+        # Steps and seconds of another machine are not gone on from: bits and costs would be of two.
+        work = work_folder(request.key, home) / sha256_of_json(hardware())[:12]
+        work.mkdir(parents=True, exist_ok=True)
         _fit_and_store(request, _surroundings(request, work, home, progress), folder)
-        shutil.rmtree(work, ignore_errors=True)
+        share(folder, home)
+        shutil.rmtree(work.parent, ignore_errors=True)
     return read_outcome(folder), False
 
 
@@ -153,27 +164,50 @@ def _surroundings(request: Request, work: Path, home: Home, progress: Progress) 
 
 
 def _fit_and_store(request: Request, around: Surroundings, folder: Path) -> None:
+    watch = Stopwatch()
+    watch.start()
     fitted = fit_once(request, around)
     test = score(request.split.test, answered(fitted.predictor, request.split.test))
     with new_folder(folder, KIND) as staging:
         artefact = staging / ARTEFACT
         artefact.mkdir()
         fitted.predictor.save(artefact)
-        _refuse_other_answers(request, fitted.predictor, artefact, around)
         timed = request.method.load(artefact, around.timed_runtime)
         answering = measure_predictions(timed.predict, request.split.test.texts)
-        costs = _costs(fitted, answering, artefact, around)
+        stored = _stored_answers(request, answering, artefact, around)
+        _refuse_other_answers(request, {"development": fitted.development, "test": test}, stored)
+        watch.stop()
+        costs = replace(
+            _costs(fitted, answering, artefact, around), total_seconds=watch.seconds, total_cpu_seconds=watch.cpu_seconds
+        )
         write_outcome(_outcome(request, fitted, test, costs, staging), staging)
 
 
-def _refuse_other_answers(request: Request, fitted: Predictor, artefact: Path, around: Surroundings) -> None:
-    texts = request.split.test.texts
-    sample = [texts[i] for i in evenly(len(texts), N_COMPARED_TEXTS)]
-    ours, theirs = fitted.predict(sample), request.method.load(artefact, around.runtime).predict(sample)
-    if not np.array_equal(ours, theirs):
+def _stored_answers(request: Request, answering: PredictCosts, artefact: Path, around: Surroundings) -> dict[str, Matrix]:
+    """Return what the stored predictor answers to whole parts of the split, by the part's name.
+
+    Bits are the same only where a part is answered at once and from the same features. A trunk answered the test
+    rows so when it was timed; doing it again would cost as much. Others answer both parts again, from the cache.
+    """
+    if around.runtime.embed is None and around.runtime.backbone is not None:
+        return {"test": answering.answers}
+    stored = request.method.load(artefact, around.runtime)
+    return {name: stored.predict(part.texts) for name, part in request.split.parts() if name != "train"}
+
+
+def _refuse_other_answers(request: Request, scored: Mapping[str, Scored], answers: Mapping[str, Matrix]) -> None:
+    """Compare all answers of the stored predictor with those that were scored.
+
+    Raises:
+        ArtifactError: If one differs in a bit.
+    """
+    for name, theirs in answers.items():
+        ours = scored[name].answers.probabilities
+        if ours is None or np.array_equal(ours, theirs):
+            continue
         n_rows = int((ours != theirs).any(axis=1).sum())
         raise ArtifactError(
-            f"The stored {request.method.name} answers {n_rows} of {len(sample)} texts otherwise than the fitted one "
+            f"The stored {request.method.name} answers {n_rows} of {len(theirs)} {name} texts otherwise than the fitted one "
             f"(largest difference {np.abs(ours - theirs).max():.2g}), so it is not what was scored. No outcome is kept; "
             "its save and load have to agree bit for bit."
         )
@@ -184,7 +218,7 @@ def _costs(fitted: Fitted, answering: PredictCosts, artefact: Path, around: Surr
     return Costs(
         fit_seconds=fit.seconds,
         fit_cpu_seconds=fit.cpu_seconds,
-        features_seconds=around.features_seconds,
+        features_seconds=around.features_seconds + fit.features_seconds,
         predict_seconds=answering.seconds,
         predict_cpu_seconds=answering.cpu_seconds,
         latency_ms=answering.latency_ms,
@@ -229,6 +263,6 @@ def _outcome(request: Request, fitted: Fitted, test: Scored, costs: Costs, folde
         # Answering one class at chance level is what the majority baseline is for.
         marks=() if is_majority else marks_of(fitted.development.answers, test.answers, effort.metric),
         curve=fitted.curve,
-        provenance=provenance(request),
+        provenance=provenance(request) | {"n_resumes": fitted.costs.n_resumes},
         folder=folder,
     )

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from pipelines.in_process import MACHINE_TAG, PROCESS_TAG, close_abandoned_runs, compare_study, run_study
 from pipelines.instance import prepare_instance
-from resources.tracker import default_uri
+from resources.tracking_store import default_uri
 from tunewise.contracts import no_progress
 from tunewise.study_file import read_study
 from tunewise.toy_study import write_toy_study

@@ -3,11 +3,14 @@
 import json
 import socket
 import time
+from unittest.mock import Mock
 
 import pytest
 import requests
+from typer.testing import CliRunner
 
-from pipelines.servers import HOST, ServerError, _refuse_taken, dagster_pages
+from pipelines import cli
+from pipelines.servers import HOST, ServerError, _refuse_taken, dagster_pages, warning_of
 from tunewise.toy_study import write_toy_study
 
 HOPELESS = {"method": "lora", "name": "hopeless", "settings": {"targets": ["no_such_layer"]}}
@@ -43,8 +46,41 @@ def test_a_port_that_is_taken_is_named():
         server.bind((HOST, 0))
         server.listen()
         port = server.getsockname()[1]
-        with pytest.raises(ServerError, match=rf"Port {port} is taken.*--mlflow-port"):
-            _refuse_taken(port, "mlflow")
+        with pytest.raises(ServerError, match=rf"127\.0\.0\.1:{port} cannot be served on \(Address already.*--mlflow-port"):
+            _refuse_taken(HOST, port, "mlflow")
+
+
+def test_an_address_that_is_not_this_machines_is_named():
+    """The error names the option for addresses too."""
+    with pytest.raises(ServerError, match=r"192\.0\.2\.1:3000 cannot be served on.*an address of this machine with --host"):
+        _refuse_taken("192.0.2.1", 3000, "dagster")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_serving_this_machine_alone_is_no_risk(host):
+    """Loopback addresses need no warning, and the default is one."""
+    assert warning_of(host) == ""
+    assert warning_of(HOST) == ""
+
+
+@pytest.mark.parametrize("host", ["::", "192.168.1.5", "my-machine"])
+def test_serving_others_names_the_risk(host):
+    """The warning says that there is no login, what others could do, and what to do instead."""
+    assert "no login" in warning_of(host)
+    assert "run any code here as you" in warning_of(host)
+    assert "ssh -L" in warning_of(host)
+
+
+def test_the_command_warns_before_it_serves_others(home, monkeypatch):
+    """`tunewise ui --host` shows the risk first, and hands the address on."""
+    asked = Mock()
+    monkeypatch.setattr("pipelines.servers.serve_pages", asked)
+    said = CliRunner().invoke(cli.app, ["ui", "--host", "192.168.1.5"]).output
+    quiet = CliRunner().invoke(cli.app, ["ui"]).output
+
+    assert said.index("Warning: the pages have no login") < said.index("Dagster: http://192.168.1.5:3000")
+    assert "Warning" not in quiet
+    assert [call.args[3] for call in asked.call_args_list] == ["192.168.1.5", "127.0.0.1"]
 
 
 @pytest.mark.slow

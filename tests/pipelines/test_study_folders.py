@@ -1,11 +1,18 @@
 """Studies folders are read as data: nothing in them is run, and what is wrong in one file stops no other."""
 
+import os
+import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from pipelines.definitions import defs
+from pipelines.in_process import run_study
 from pipelines.study_folders import SHIPPED, find_studies, locate, study_folders
+from tunewise.contracts import no_progress
 from tunewise.errors import StudyError
+from tunewise.study_file import read_study
 from tunewise.toy_study import write_toy_study
 
 
@@ -93,3 +100,43 @@ def test_a_name_that_nothing_has_is_answered_with_the_nearest(studies):
         StudyError, match=r"'movie_revews' is neither a study file nor.*movie_reviews.*Did you mean 'movie_reviews'"
     ):
         locate("movie_revews")
+
+
+PROGRAM = """
+open({marker!r}, "w")
+import dagster as dg
+@dg.asset
+def smuggled(): ...
+class Thing(dg.Component): ...
+"""
+
+
+def test_a_hostile_folder_is_refused_file_by_file_and_the_study_in_it_runs(studies, ready_home, tmp_path, monkeypatch):
+    """Programs, a foreign component, template variables and a name of no encoding: an error each, and nothing is imported."""
+    marker = tmp_path / "was_imported"
+    monkeypatch.syspath_prepend(studies)
+    path = write_toy_study(studies / "mine", name="mine")
+    programs = ["foreign_of_a_studies_folder.py", "defs.py", "mine/__init__.py", "mine/conftest.py", "mine/x.pth"]
+    for name in programs:
+        (studies / name).write_text(PROGRAM.format(marker=str(marker)))
+    (studies / "alien.yaml").write_text("type: foreign_of_a_studies_folder.Thing\nattributes: {name: alien}\n")
+    (studies / "alien_beside.yaml").write_text(
+        "type: pipelines.component.StudyComponent\ntemplate_vars_module: foreign_of_a_studies_folder\n"
+        "attributes: {name: beside, data: {source: mine/texts.csv}}\n"
+    )
+    (studies / os.fsdecode(b"caf\xe9.yaml")).write_text(path.read_text().replace("mine", "coffee"))
+    found, broken = find_studies([studies])
+    graph = defs().resolve_asset_graph().get_all_asset_keys()
+    done = run_study(read_study(path), path.parent, ready_home, only=(), progress=no_progress)
+
+    assert [one.study.name for one in found] == ["mine"]
+    assert len(broken) == len(programs) + 3
+    assert sum("is a program" in one.message for one in broken) == len(programs)
+    assert any("was not imported" in one.message and one.name == "alien" for one in broken)
+    assert any("'template_vars_module' cannot stand beside" in one.message for one in broken)
+    assert any("caf\\udce9.yaml has a name that is not UTF-8" in one.message for one in broken)
+    assert {dg.AssetKey([one.name, "study"]) for one in broken} | {dg.AssetKey(["mine", "comparison"])} <= graph
+    assert dg.AssetKey(["smuggled"]) not in graph
+    assert "foreign_of_a_studies_folder" not in sys.modules
+    assert not marker.exists()
+    assert (done.failures, done.has_comparison) == ((), True)

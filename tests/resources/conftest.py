@@ -1,12 +1,13 @@
 """An outcome made by hand, and a study that asks for it."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from tunewise.artifacts import new_folder
+from tunewise.evaluation.outcomes import KIND, folder_of, write_outcome
 from tunewise.outcome import ClassAnswers, Costs, Outcome, Row, Scored
 from tunewise.study import Study
 
@@ -40,13 +41,11 @@ def scored(labels, predicted):
 
 
 @pytest.fixture
-def make_row(tmp_path):
-    """Return a function that makes a row of which 3 of 4 test texts are right."""
+def make_row(home):
+    """Return a function that makes a row of which 3 of 4 test texts are right, its outcome stored."""
 
     def make(seed: int = 0, key: str = "a" * 64, variant: str = "majority") -> Row:
-        folder = tmp_path / "outcomes" / f"{key[:8]}{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "outcome.json").write_text(json.dumps({"key": key}))
+        folder = folder_of(key, home)
         costs = Costs(1.5, 2.5, 0.5, 0.1, 0.2, 3.0, 40.0, 1000, 100, None, 7, 70, 11, 0.3)
         outcome = Outcome(
             key=key,
@@ -71,6 +70,8 @@ def make_row(tmp_path):
             provenance={},
             folder=folder,
         )
+        with new_folder(folder, KIND) as staging:
+            write_outcome(outcome, staging)
         return Row(variant, seed, outcome)
 
     return make

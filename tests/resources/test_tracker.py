@@ -1,6 +1,7 @@
 """MLflow holds one run per study and split, and one child per outcome, once."""
 
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -9,14 +10,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 import requests
 from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from resources.tracker import MlflowTracker, TrackingError, _may_hold, _Store, default_uri, store_uri
+from resources import tracker as sending
+from resources.run_record import StudyCard
+from resources.tracker import MlflowTracker, _may_hold, deliver, in_plain_words
+from resources.tracking_store import IMPATIENCE, Store, default_uri, store_uri
+from resources.waiting import studies_that_wait, waiting_of
 from tunewise.errors import StudyError
 
 ORIGIN = {"dagster.run_id": "run-1", "dagster.asset_key": "mine/majority"}
@@ -73,7 +80,7 @@ def test_an_outcome_becomes_a_child_of_the_studys_run(tracker, study, make_row, 
         (2, 0.5),
     ]
     assert child.inputs.dataset_inputs[0].dataset.digest == "5" * 32
-    assert [file.path for file in client.list_artifacts(child.info.run_id)] == ["outcome.json"]
+    assert [file.path for file in client.list_artifacts(child.info.run_id)] == ["outcome.json", "predictions.parquet"]
     assert child.info.status == "FINISHED"
     assert link == f"http://127.0.0.1:5000/#/experiments/{child.info.experiment_id}/runs/{child.info.run_id}"
 
@@ -101,17 +108,75 @@ def test_another_outcome_another_seed_and_another_name_are_runs_of_their_own(tra
     assert len(runs(MlflowClient(default_uri(home)), "outcome")) == 4
 
 
-def test_a_run_that_was_cut_off_is_recorded_anew(tracker, study, make_row, home):
-    """A child that never finished holds no whole result and counts for nothing."""
+@pytest.mark.parametrize(
+    ("last", "nth"),
+    # The first run that is made and finished is the study's.
+    [
+        *(("create_run", 1), ("create_run", 2), ("log_batch", 1), ("log_inputs", 1)),
+        *(("log_artifact", 1), ("log_artifact", 2), ("set_terminated", 1), ("set_terminated", 2)),
+    ],
+)
+def test_a_run_that_was_cut_off_is_filled_up_where_it_lies(cut_off, study, make_row, home, last, nth):
+    """Wherever the sender ended, the same run is whole after the next delivery, with every point in it once."""
+    cut_off(last, nth, lambda tracker: tracker.log_rows(study, [make_row()], ORIGIN))
+    assert [one.variant for one in waiting_of(home, "mine")] == ["majority"]
+
+    done = deliver(home, "mine")
+    client = MlflowClient(default_uri(home))
+    (child,) = runs(client, "outcome")
+
+    assert (done.n_sent, done.n_waiting) == (1, 0)
+    assert child.info.status == "FINISHED"
+    assert len(client.get_metric_history(child.info.run_id, "curve.loss")) == 2
+    assert len(client.get_metric_history(child.info.run_id, "test_accuracy")) == 1
+    assert len(child.inputs.dataset_inputs) == 1
+    assert studies_that_wait(home) == []
+
+
+def test_an_end_between_sending_and_noting_sends_nothing_twice(tracker, study, make_row, home, monkeypatch):
+    """The store has the run and nothing notes it: the next delivery finds it by its tags."""
+    with monkeypatch.context() as patched:
+        patched.setattr(sending._Book, "write", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tracker.log_rows(study, [make_row()], ORIGIN)
+    deliver(home, "mine")
+    deliver(home, "mine")
+
+    assert len(runs(MlflowClient(default_uri(home)), "outcome")) == 1
+
+
+def test_a_finished_run_is_not_edited(tracker, study, make_row, home):
+    """A run that is whole gets no tag, point or file by whatever is recorded later, not even where its note is gone."""
     tracker.log_rows(study, [make_row()], ORIGIN)
     client = MlflowClient(default_uri(home))
-    (cut,) = runs(client, "outcome")
-    client.update_run(cut.info.run_id, status="RUNNING")
+    (before,) = runs(client, "outcome")
     for note in (home.mlflow / "sent").rglob("*.json"):
         note.unlink()
-    tracker.log_rows(study, [make_row()], ORIGIN)
+    tracker.log_rows(study, [make_row(), make_row(seed=1)], {"dagster.run_id": "run-2"})
 
-    assert sorted(run.info.status for run in runs(client, "outcome")) == ["FINISHED", "RUNNING"]
+    after = client.get_run(before.info.run_id)
+    assert after.to_dictionary() == before.to_dictionary()
+
+
+@pytest.fixture
+def cut_off(tracker, monkeypatch):
+    """Return a function that lets a call of MLflow's client be the last thing its process does."""
+
+    def cut(name, nth, act):
+        method, calls = getattr(MlflowClient, name), []
+
+        def die(self, *args, **kwargs):
+            calls.append(method(self, *args, **kwargs))
+            if len(calls) == nth:
+                raise KeyboardInterrupt
+            return calls[-1]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(MlflowClient, name, die)
+            with pytest.raises(KeyboardInterrupt):
+                act(tracker)
+
+    return cut
 
 
 def test_the_first_touch_of_several_at_once_makes_one_experiment_and_one_parent(home, study, make_row):
@@ -148,49 +213,153 @@ def test_nothing_that_is_kept_is_a_pickle(tracker, study, make_row, home):
     assert suffixes <= {".db", ".json", ".lock", ".parquet", ".html", ".md", ".db-wal", ".db-shm"}
 
 
-def test_a_store_that_does_not_answer_is_named(tracker, study, make_row, monkeypatch):
-    """The error names the store, says what is kept and what to do."""
+def test_a_store_that_does_not_answer_costs_no_fit(tracker, study, make_row, home, monkeypatch):
+    """Nothing is raised; what waits, why and what sends it is said without the password."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MY_TRACKING", f"http://user:secret@127.0.0.1:{free_port()}")
     elsewhere = study.model_copy(update={"tracking": study.tracking.model_copy(update={"uri_env": "MY_TRACKING"})})
 
-    with pytest.raises(
-        TrackingError, match=r"The tracking store at http://127\.0\.0\.1:\d+ cannot be used.*The outcomes are kept"
-    ) as caught:
-        tracker.log_rows(elsewhere, [make_row()], ORIGIN)
-    assert "secret" not in str(caught.value)
+    assert tracker.log_rows(elsewhere, [make_row(), make_row(seed=1)], ORIGIN) is None
+    said = in_plain_words(home, "mine")
+    assert said.startswith(
+        "2 results wait to be recorded in MLflow; nothing is lost. `tunewise sync mine` sends what waits. Last"
+    )
+    assert "The tracking store at http://***@127.0.0.1:" in said
+    assert "secret" not in said
+    assert not [path for path in home.root.rglob("*.json") if "secret" in path.read_text()]
+
+
+def test_a_store_that_was_away_is_left_alone_for_a_while(tracker, study, make_row, home, monkeypatch):
+    """The next variant does not wait for it again; the page at the end asks once more and sends all."""
+    asked = Mock(side_effect=OSError("no route"))
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "get_experiment_by_name", asked)
+        tracker.log_rows(study, [make_row()], ORIGIN)
+        tracker.log_rows(study, [make_row(seed=1)], ORIGIN)
+    assert asked.call_count == 1
+    assert len(waiting_of(home, "mine")) == 2
+
+    tracker.log_page(study, "5" * 64, home.root, {})
+    assert len(runs(MlflowClient(default_uri(home)), "outcome")) == 2
+    assert in_plain_words(home, "mine") == ""
 
 
 @pytest.mark.parametrize("broken", ["search_runs", "log_batch", "log_artifact"])
-@pytest.mark.parametrize("error", [MlflowException("the database is locked\nand more"), OSError("no route")])
-def test_an_error_on_the_way_is_in_words(tracker, study, make_row, monkeypatch, broken, error):
-    """Whatever is asked of the store, its error names the store and what to do."""
-    monkeypatch.setattr(MlflowClient, broken, Mock(side_effect=error))
-    expected = rf"The tracking store at sqlite.*cannot be used: .*{str(error).splitlines()[0]}.*The outcomes are kept"
+@pytest.mark.parametrize("error", [MlflowException("the database is locked\nand more"), OSError("no space left on device")])
+def test_an_error_on_the_way_is_in_words(tracker, study, make_row, home, broken, error):
+    """Whatever is asked of the store, what waits names the store and what it said."""
+    with patch.object(MlflowClient, broken, Mock(side_effect=error)):
+        assert tracker.log_rows(study, [make_row()], ORIGIN) is None
+    assert f"cannot be used: {str(error).splitlines()[0]}" in in_plain_words(home, "mine")
 
-    with pytest.raises(TrackingError, match=expected):
+
+def test_a_result_that_the_store_refuses_keeps_back_no_other(tracker, study, make_row, home, monkeypatch):
+    """One that is taken for wrong waits with its reason; those after it are recorded."""
+    create = MlflowClient.create_run
+
+    def refuse_the_first(self, *args, **kwargs):
+        if kwargs["tags"].get("seed") == "0":
+            raise MlflowException("that name is too long", error_code=INVALID_PARAMETER_VALUE)
+        return create(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "create_run", refuse_the_first)
+    tracker.log_rows(study, [make_row(), make_row(seed=1)], ORIGIN)
+
+    assert [one.seed for one in waiting_of(home, "mine")] == [0]
+    assert "1 result waits" in in_plain_words(home, "mine")
+    assert "that name is too long" in in_plain_words(home, "mine")
+
+
+def test_a_slow_store_is_given_up_in_mid_run(tracker, study, make_row, home, monkeypatch):
+    """Between two requests a delivery looks at the clock; what it had begun is filled up later."""
+    monkeypatch.setattr(sending, "SECONDS_PER_DELIVERY", 0.1)
+    search = MlflowClient.search_runs
+
+    def slowly(self, *args, **kwargs):
+        time.sleep(0.2)
+        return search(self, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "search_runs", slowly)
         tracker.log_rows(study, [make_row()], ORIGIN)
+    assert "recording took longer than 0.1 s" in in_plain_words(home, "mine")
+    assert deliver(home, "mine").n_sent == 1
 
 
-def test_an_error_while_the_page_is_sent_is_in_words(tracker, study, make_row, page, monkeypatch):
-    """The page's files and figures are sent under the same roof."""
-    tracker.log_rows(study, [make_row()], ORIGIN)
-    monkeypatch.setattr(MlflowClient, "log_metric", Mock(side_effect=MlflowException("the database is locked")))
+def test_an_outcome_that_is_gone_is_named(tracker, study, make_row, home, monkeypatch):
+    """What waits has its content in the outcome's folder; without it the delivery says so and sends the others."""
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "get_experiment_by_name", Mock(side_effect=OSError("no route")))
+        tracker.log_rows(study, [make_row(), make_row(seed=1, key="b" * 64)], ORIGIN)
+    shutil.rmtree(home.artifacts / "outcomes" / ("a" * 64))
+    done = deliver(home, "mine")
 
-    with pytest.raises(TrackingError, match=r"cannot be used: the database is locked"):
+    assert (done.n_sent, done.n_waiting) == (1, 1)
+    assert "a" * 64 in done.reason
+
+
+def test_a_variable_that_is_empty_keeps_results_waiting_until_it_is_set(tracker, study, make_row, home, monkeypatch):
+    """The fit counts; setting the variable and delivering records it, where it says then."""
+    unset = study.model_copy(update={"tracking": study.tracking.model_copy(update={"uri_env": "MY_TRACKING"})})
+    assert tracker.log_rows(unset, [make_row()], ORIGIN) is None
+    assert "tracking.uri_env='MY_TRACKING' was given and that variable is empty" in in_plain_words(home, "mine")
+
+    monkeypatch.setenv("MY_TRACKING", default_uri(home))
+    assert deliver(home, "mine").n_sent == 1
+    assert len(runs(MlflowClient(default_uri(home)), "outcome")) == 1
+
+
+def test_what_waits_goes_where_the_study_says_now(tracker, study, make_row, home, monkeypatch):
+    """A server that moved is written into the study's file once, and what waited for the old one goes there."""
+    gone = study.model_copy(update={"tracking": study.tracking.model_copy(update={"uri": f"http://127.0.0.1:{free_port()}"})})
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker.log_rows(gone, [make_row()], ORIGIN)
+
+    assert deliver(home, "mine", StudyCard.of(study)).n_sent == 1
+    assert len(runs(MlflowClient(default_uri(home)), "outcome")) == 1
+
+
+def test_a_disk_without_room_for_a_note_costs_no_fit(tracker, study, make_row, monkeypatch):
+    """Where not even the small file that waits can be written, the outcome itself stands and the run goes on."""
+    monkeypatch.setattr(sending, "keep", Mock(side_effect=OSError(28, "No space left on device")))
+
+    assert tracker.log_rows(study, [make_row()], ORIGIN) is None
+
+
+def test_the_page_waits_like_a_result(tracker, study, make_row, page, home, monkeypatch):
+    """A page that cannot be sent is sent later, as it is then; of several that wait the newest counts."""
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_metric", Mock(side_effect=MlflowException("the database is locked")))
+        tracker.log_page(study, "5" * 64, page, {"best_accuracy": 0.8})
+        (page / "index.html").write_text("<p>head_only</p>")
         tracker.log_page(study, "5" * 64, page, {"best_accuracy": 0.9})
+    assert "1 result waits" in in_plain_words(home, "mine")
+    deliver(home, "mine")
+    (parent,) = runs(MlflowClient(default_uri(home)), "study")
+
+    assert parent.data.metrics == {"best_accuracy": 0.9}
+
+
+def test_mlflow_is_not_as_patient_as_it_would_be(tracker, study, make_row, monkeypatch):
+    """Its own time-out and retries are set, so that a store that is away stops a fit for seconds, not for minutes."""
+    for name in IMPATIENCE:
+        monkeypatch.delenv(name, raising=False)
+    tracker.log_rows(study, [make_row()], ORIGIN)
+
+    assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 10
+    assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 1
 
 
 def test_two_that_record_the_same_outcome_at_once_record_it_once(home, store, study, make_row, monkeypatch):
     """Both see no note; the second waits until the first has recorded, and finds its run."""
-    find = _Store.find
+    find = Store._find
 
     def slowly(self, row):
         found = find(self, row)
         time.sleep(0.3)
         return found
 
-    monkeypatch.setattr(_Store, "find", slowly)
+    monkeypatch.setattr(Store, "_find", slowly)
     with ThreadPoolExecutor(2) as pool:
         links = list(pool.map(lambda _: MlflowTracker(root=str(home.root)).log_rows(study, [make_row()], ORIGIN), range(2)))
 
@@ -240,7 +409,7 @@ def test_a_variable_that_is_not_set_is_named(study, home):
     unset = study.model_copy(update={"tracking": study.tracking.model_copy(update={"uri_env": "TUNEWISE_NO_SUCH_VARIABLE"})})
 
     with pytest.raises(StudyError, match=r"uri_env='TUNEWISE_NO_SUCH_VARIABLE' was given and that variable is empty"):
-        store_uri(unset, home)
+        store_uri(StudyCard.of(unset), home)
 
 
 @pytest.mark.slow

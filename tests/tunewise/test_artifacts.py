@@ -1,6 +1,7 @@
 """Folders that are either whole or absent."""
 
 import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,9 +11,11 @@ from tunewise import artifacts
 from tunewise.artifacts import (
     MANIFEST,
     ArtifactRef,
+    is_sound,
     is_whole,
     new_folder,
     read_folder,
+    set_aside_damaged,
     sha256_of_file,
     sha256_of_json,
     verify_hashes,
@@ -200,6 +203,36 @@ def test_a_changed_byte_is_found_by_its_hash(stored):
     assert is_whole(stored)
     with pytest.raises(ArtifactError, match=r"a.txt was altered after it was written. Delete .*thing; it will be made again"):
         verify_hashes(stored)
+
+
+def test_a_large_file_is_hashed_where_it_was_written_after_the_folder_was_closed(stored):
+    """Below the limit every file is; above it one that is older than the manifest is taken to be what it was."""
+    manifest, file = stored / MANIFEST, stored / "a.txt"
+    before = file.stat().st_mtime_ns
+    file.write_text("abd")
+    os.utime(file, ns=(before, before))
+
+    verify_hashes(stored, hashed_bytes=2)
+    with pytest.raises(ArtifactError, match=r"a.txt was altered"):
+        verify_hashes(stored, hashed_bytes=3)
+    os.utime(file, ns=(before, manifest.stat().st_mtime_ns + 1))
+    with pytest.raises(ArtifactError, match=r"a.txt was altered"):
+        verify_hashes(stored, hashed_bytes=2)
+
+
+def test_what_is_not_sound_is_set_aside(stored, tmp_path, caplog):
+    """The log says why and where to, the place is free, and what is sound or absent is left alone."""
+    set_aside_damaged(stored)
+    set_aside_damaged(tmp_path / "absent")
+    assert is_sound(stored)
+    assert caplog.text == ""
+    (stored / "a.txt").write_text("abd")
+    assert not is_sound(stored)
+    set_aside_damaged(stored)
+
+    assert "a.txt was altered after it was written" in caplog.text
+    assert not stored.exists()
+    assert len(leftovers(tmp_path)) == 1
 
 
 def test_a_file_is_old_or_new_and_never_half(tmp_path):

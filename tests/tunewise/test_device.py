@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from tunewise import device
+from tunewise import capacity, device
+from tunewise.capacity import Gpu
 from tunewise.contracts import Device
 from tunewise.errors import StudyError
 
@@ -47,6 +48,19 @@ def test_the_given_number_of_threads_holds(cpu):
     assert device.detect(3).n_threads == 3
     with pytest.raises(StudyError, match=r"n_threads=0 was given; at least 1 is needed"):
         device.detect(0)
+
+
+@pytest.mark.parametrize(("capabilities", "dtype"), [((9.0,), "bfloat16"), ((8.9, 9.0), "bfloat16"), ((7.5,), "float32")])
+def test_the_driver_is_asked_for_bfloat16_so_that_cuda_is_not_started(monkeypatch, capabilities, dtype):
+    """A question to torch would bind the process to the devices that it sees now."""
+    monkeypatch.setattr(device, "_has_gpu", lambda: True)
+    found = tuple(Gpu(str(i), str(i), "NVIDIA-L4", 24 << 30, one) for i, one in enumerate(capabilities))
+    monkeypatch.setattr(capacity, "find_gpus", lambda: found)
+    for name in ("is_bf16_supported", "get_device_properties", "device_count"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, **__: pytest.fail("torch was asked"))
+
+    assert device.detect(1) == Device("cuda", dtype, 1)
+    assert device.hardware().count("NVIDIA L4") == len(capabilities)
 
 
 def test_a_gpu_is_taken_only_where_it_is_allowed(monkeypatch):

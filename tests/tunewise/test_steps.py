@@ -1,11 +1,15 @@
 """Each step stores a folder by what determines it: reused while that stands, made anew when it changes."""
 
 import json
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 
+from tunewise.claims import claimed
 from tunewise.errors import StudyError
+from tunewise.request import Request
 from tunewise.steps import (
     Workplace,
     audit_split,
@@ -75,6 +79,59 @@ def test_a_damaged_folder_is_made_again(place):
     (first.folder / "rows.parquet").write_bytes(b"cut")
 
     assert prepare_dataset(place) == first
+
+
+@pytest.mark.parametrize("step", ["dataset", "split"])
+def test_a_changed_byte_is_seen_and_made_good(place, step, caplog):
+    """No name and no size tells it; the hash does, the log says so, and what follows finds the same rows as before."""
+    dataset = prepare_dataset(place)
+    split = split_dataset(place, dataset)
+    folder = {"dataset": dataset, "split": split}[step].folder
+    data = bytearray((folder / "rows.parquet").read_bytes())
+    data[100] ^= 1
+    (folder / "rows.parquet").write_bytes(data)
+
+    assert prepare_dataset(place) == dataset
+    assert split_dataset(place, dataset) == split
+    assert f"{folder / 'rows.parquet'} was altered" in caplog.text
+
+
+def test_a_seed_that_another_process_fits_is_left_for_last(place):
+    """The free seed is fitted first; then the other is waited for, which the progress says, and reused."""
+    said, keys = [], {}
+    declared = place.study.variant("tfidf_logistic")
+    seeded = replace(place, study=place.study.model_copy(update={"seeds": (0, 1)}))
+    split = split_dataset(seeded, prepare_dataset(seeded))
+    for seed in (0, 1):
+        method = replace(declared.method, is_seeded=True)
+        asked = Request.of(
+            seeded.study,
+            replace(declared, method=method),
+            seed,
+            split=read_stored_split(split),
+            backbone=None,
+            device=device_of(declared.compute),
+        )
+        keys[seed] = asked
+    done = threading.Event()
+
+    def elsewhere():
+        with claimed(keys[0].key, place.home):
+            done.set()
+            while not any("waiting" in stage for stage, *_ in said):
+                time.sleep(0.01)
+
+    other = threading.Thread(target=elsewhere)
+    other.start()
+    done.wait()
+    seeded = replace(seeded, progress=lambda *one: said.append(one))
+    fits = fit_variant(seeded, replace(declared, method=replace(declared.method, is_seeded=True)), split, None)
+    other.join()
+    waits = [i for i, (stage, *_) in enumerate(said) if "tfidf_logistic, seed 0: waiting for another process" in stage]
+    counted = [i for i, one in enumerate(said) if one == ("tfidf_logistic: seeds", 1, 2)]
+
+    assert [row.seed for row in fits.rows] == [0, 1]
+    assert counted[0] < waits[0]
 
 
 def test_the_audit_says_the_same_from_its_store(place):

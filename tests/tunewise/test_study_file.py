@@ -161,7 +161,7 @@ def test_nothing_may_stand_beside_type_and_attributes(write):
         ("- a\n- b", "a mapping of fields"),
         ("name: a\n---\nname: b", "no YAML"),
         ("type: pipelines.component.StudyComponent", "`attributes` is missing"),
-        ("a: &a [*a]\nname: mine\ndata: {source: texts.csv}", "'a' is no field"),
+        ("a: &a [*a]\nname: mine\ndata: {source: texts.csv}", "an alias stands inside what it refers to itself"),
     ],
 )
 def test_what_is_no_study_is_said_to_be_none(write, text, message):

@@ -8,13 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from tunewise.claims import claimed
 from tunewise.contracts import Device
-from tunewise.errors import ArtifactError, FitError
+from tunewise.errors import ArtifactError, BusyError, FitError
 from tunewise.evaluation.outcomes import ARTEFACT, folder_of, read_outcome
 from tunewise.methods import catalogue
 from tunewise.request import Effort, Request
-from tunewise.testing import toy_split
+from tunewise.testing import tiny_encoder, toy_split
 from tunewise.trials import run_variant
 
 CPU = Device("cpu", "float32", 1)
@@ -142,9 +144,49 @@ def test_an_artefact_that_answers_otherwise_is_refused(home):
     """The error says how far it is off, and no outcome is left."""
     request = told([0.4, 0.6], loaded=[0.4 + 1e-6, 0.6])
 
-    with pytest.raises(ArtifactError, match=r"The stored majority answers 48 of 48 texts otherwise .* No outcome is kept"):
+    with pytest.raises(
+        ArtifactError, match=r"The stored majority answers 48 of 48 development texts otherwise .* No outcome is kept"
+    ):
         run_variant(request, home=home)
     assert not folder_of(request.key, home).exists()
+
+
+@pytest.mark.parametrize("part", ["development", "test"])
+def test_one_other_answer_among_all_is_refused(home, part):
+    """Every text of both parts is compared, not a sample."""
+    texts = getattr(toy_split(), part).texts
+    odd = texts[37]
+
+    class Odd(Answers):
+        """Answers one text otherwise."""
+
+        def predict(self, texts):
+            answers = super().predict(texts)
+            answers[[text == odd for text in texts]] += 1e-7
+            return answers
+
+    request = told([0.4, 0.6])
+    method = replace(request.method, load=lambda *_: Odd(np.array([0.4, 0.6])))
+
+    with pytest.raises(ArtifactError, match=rf"answers 1 of 48 {part} texts otherwise"):
+        run_variant(replace(request, method=method), home=home)
+
+
+def test_a_trunk_is_compared_where_it_was_timed(home, tmp_path):
+    """Its answers to all test rows without a cache are those that were scored; one that differs is refused."""
+    backbone = tiny_encoder(tmp_path)
+    method = catalogue()["lora"]
+    asked = Request(method, method.settings(min_steps=5), 0, toy_split(), backbone, CPU, EFFORT)
+    run_variant(asked, home=home)
+
+    def load(folder, runtime):
+        loaded = method.load(folder, runtime)
+        with torch.no_grad():
+            loaded.classifier.head[-1].bias[0] += 1e-4
+        return loaded
+
+    with pytest.raises(ArtifactError, match=r"The stored lora answers \d+ of 48 test texts otherwise"):
+        run_variant(replace(asked, seed=1, method=replace(method, load=load)), home=home)
 
 
 def test_a_fit_that_diverged_is_refused(home):
@@ -175,15 +217,58 @@ def test_an_interrupted_fit_finds_its_work_again(home):
     assert not (home.root / "work" / request.key).exists()
 
 
-def test_a_damaged_outcome_is_made_again(home):
-    """A folder whose files are not what its manifest lists is no outcome."""
-    run_variant(asked(), home=home)
-    (folder_of(asked().key, home) / "predictions.parquet").write_bytes(b"cut")
+def cut(file):
+    """Keep three bytes."""
+    file.write_bytes(b"cut")
+
+
+def flip(file):
+    """Change a byte, which no name and no size tells."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+@pytest.mark.parametrize("name", ["predictions.parquet", "outcome.json"])
+def test_a_damaged_outcome_is_set_aside_and_made_again(home, caplog, damage, name):
+    """A folder whose bytes are not what its manifest lists is no outcome; the log says where it went."""
+    first, _ = run_variant(asked(), home=home)
+    damage(folder_of(asked().key, home) / name)
 
     outcome, is_reused = run_variant(asked(), home=home)
 
     assert not is_reused
-    assert len(outcome.test.ids) == 48
+    assert np.array_equal(outcome.test.answers.probabilities, first.test.answers.probabilities)
+    assert "It was set aside as" in caplog.text
+    assert len(list(outcome.folder.parent.iterdir())) == 2
+
+
+def test_who_does_not_wait_for_another_process_is_told(home):
+    """The work is named, and nothing is fitted twice."""
+    with claimed(asked().key, home), pytest.raises(BusyError, match="at work on tfidf_logistic, seed 0"):
+        run_variant(asked(), home=home, waits=False)
+    outcome, is_reused = run_variant(asked(), home=home, waits=False)
+
+    assert not is_reused
+    assert outcome.provenance["n_resumes"] == 0
+
+
+def test_another_machine_s_checkpoints_are_not_gone_on_from(home, monkeypatch):
+    """Bits and seconds would be of two machines, so each has a work folder of its own."""
+    seen = []
+
+    def interrupted(inputs, settings, *, rng):
+        seen.append(inputs.work)
+        raise KeyboardInterrupt
+
+    request = replace(told([0.4, 0.6]), method=replace(told([0.4, 0.6]).method, fit=interrupted))
+    for name in ("one machine", "one machine", "another"):
+        monkeypatch.setattr("tunewise.trials.hardware", lambda name=name: name)
+        with pytest.raises(KeyboardInterrupt):
+            run_variant(request, home=home)
+
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_shuffled_labels_are_said_to_be_at_chance(home):

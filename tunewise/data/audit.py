@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,8 @@ MAX_IMBALANCE = 10
 MAX_CUT_SHARE = 0.05
 """A few long texts are no reason for another backbone."""
 
-_REPLACEMENT = "\ufffd"
+_UNREADABLE = re.compile("[\ufffd\0]")
+"""What stands where a character could not be read, and what no text holds."""
 
 
 def audit(
@@ -44,7 +46,7 @@ def audit(
     sided = _sided(split)
     found = [
         _missing_values(dataset),
-        _unreadable_characters(sided.rows),
+        _unreadable_characters(sided.rows, dataset.notes),
         *copies(sided),
         contradictions(sided),
         *_classes(split),
@@ -74,17 +76,17 @@ def _missing_values(dataset: Dataset) -> Finding:
     return Finding("missing_values", not n_missing, message, first_rows({"reason": r, "n_rows": n} for r, n in counts.items()))
 
 
-def _unreadable_characters(rows: Part) -> Finding:
-    found = [i for i, text in enumerate(rows.texts) if any(_REPLACEMENT in part for part in _parts_of(text))]
-    message = (
-        f"{counted(len(found), 'text')} with U+FFFD, which stands where a character could not be read. Was the table written in "
-        "another encoding?"
+def _unreadable_characters(rows: Part, notes: tuple[str, ...]) -> Finding:
+    found = [i for i, text in enumerate(rows.texts) if any(map(_UNREADABLE.search, _parts_of(text)))]
+    parts = [
+        f"{counted(len(found), 'text')} with U+FFFD, which stands where a character could not be read, or with U+0000. Was the "
+        "table written in another encoding?"
         if found
-        else "Every character could be read."
-    )
-    return Finding(
-        "unreadable_characters", not found, message, first_rows({"id": rows.ids[i], "text": shown(rows.texts[i])} for i in found)
-    )
+        else "Every character could be read.",
+        *notes,
+    ]
+    examples = first_rows({"id": rows.ids[i], "text": shown(rows.texts[i])} for i in found)
+    return Finding("unreadable_characters", not found and not notes, " ".join(parts), examples)
 
 
 def _parts_of(text: str | tuple[str, str]) -> tuple[str, ...]:

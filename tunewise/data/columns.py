@@ -47,6 +47,30 @@ def array_of(values: Sequence[Any], column: str, where: str) -> pa.Array:
         raise DataError(f"Column {column!r} of {where} cannot be read: {error}. Write all its values in one kind.") from error
 
 
+def refuse_odd_kinds(kind: pa.DataType, column: str, where: str) -> None:
+    """Refuse a column that holds neither text nor numbers nor booleans, nor lists or structures of these.
+
+    Lists and structures are read, so that what uses the column can say what it makes of several values a row.
+
+    Raises:
+        DataError: Naming the kind and the kinds that are read.
+    """
+    if not _is_plain(kind):
+        raise DataError(
+            f"Column {column!r} of {where} holds {kind}. A text is text; a label is text, an integer or a boolean. Convert the "
+            "column before it is stored, or name another one."
+        )
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    if pa.types.is_nested(kind):
+        return all(_is_plain(kind.field(i).type) for i in range(kind.num_fields))
+    tests = ("is_string", "is_large_string", "is_string_view", "is_integer", "is_floating", "is_boolean", "is_decimal", "is_null")
+    return any(getattr(pa.types, test)(kind) for test in tests)
+
+
 def without_lone_surrogates(value: Any) -> Any:
     """Return text with U+FFFD for each half of a character; such a half has no bytes, so no tokenizer takes it."""
     if isinstance(value, str) and not value.isascii():

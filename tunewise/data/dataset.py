@@ -13,7 +13,7 @@ import numpy as np
 from tunewise.contracts import PARTS, Part, Progress, no_progress
 from tunewise.data.classes import NO_BAND, NO_LABEL, Classes, classes_of_labels, classes_of_ratings, is_missing
 from tunewise.data.storage import fingerprint_of, read_facts, read_rows, write_rows
-from tunewise.data.tables import SIDE_COLUMN, read_table, side_of
+from tunewise.data.tables import NOTE, SIDE_COLUMN, read_table, side_of
 from tunewise.errors import DataError
 from tunewise.sources import licence_of
 
@@ -46,6 +46,8 @@ class Dataset:
     """sha256 over ids, texts, labels, sides and classes, in order: which of two duplicates is the elder decides their side."""
     n_left_out: dict[str, int]
     """Rows that are not here, by reason: ``no text``, ``no label``, ``rating in no band``."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the tables were read, such as a guessed encoding."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,6 +61,7 @@ class _Rows:
     values: list[Any] = field(default_factory=list)
     sides: list[str | None] = field(default_factory=list)
     ids: list[Any] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def take(self, rows: Sequence[int]) -> _Rows:
         return _Rows(
@@ -66,6 +69,7 @@ class _Rows:
             [self.values[i] for i in rows],
             [self.sides[i] for i in rows],
             [self.ids[i] for i in rows],
+            self.notes,
         )
 
 
@@ -94,7 +98,7 @@ def build_dataset(data: Data, *, base: Path, home: Home, progress: Progress = no
 def write_dataset(dataset: Dataset, folder: Path) -> None:
     """Write ``dataset`` into the existing, empty ``folder``: Parquet and JSON."""
     write_rows(folder, Part(dataset.ids, dataset.texts, dataset.labels), dataset.sides)
-    names = ("classes", "licence", "fingerprint", "n_left_out")
+    names = ("classes", "licence", "fingerprint", "n_left_out", "notes")
     facts = json.dumps({name: getattr(dataset, name) for name in names}, indent=1)
     (folder / FACTS_FILE).write_text(facts, encoding="utf-8")
 
@@ -116,6 +120,7 @@ def read_dataset(folder: Path) -> Dataset:
         licence=facts["licence"],
         fingerprint=facts["fingerprint"],
         n_left_out=facts["n_left_out"],
+        notes=tuple(facts["notes"]),
     )
 
 
@@ -135,6 +140,7 @@ def _dataset(data: Data, rows: _Rows, found: Classes, n_left_out: dict[str, int]
         licence=data.licence or licence_of(data.source),
         fingerprint=fingerprint_of(found.classes, row_facts),
         n_left_out=n_left_out,
+        notes=tuple(dict.fromkeys(rows.notes)),
     )
 
 
@@ -147,6 +153,7 @@ def _read_rows(data: Data, base: Path, home: Home, progress: Progress) -> _Rows:
         optional = [name for name in (data.id, data.split.column) if name]
         columns = [*texts, data.label_column, *optional]
         table = read_table(source, base=base, home=home, columns=columns, encoding=data.encoding, progress=progress)
+        rows.notes += [note.decode() for key, note in (table.schema.metadata or {}).items() if key.decode() == NOTE]
         cells = {name: table[name].to_pylist() for name in table.column_names}
         rows.texts += _texts(texts, [cells[name] for name in texts])
         rows.values += cells[data.label_column]

@@ -15,7 +15,7 @@ MAX_CHARACTERS = 200
 
 CHECKS = {
     "missing_values": "Rows without a text or a label, which are left out.",
-    "unreadable_characters": "Texts that hold U+FFFD, which stands where a character could not be read.",
+    "unreadable_characters": "Texts with characters that could not be read, and encodings that were guessed.",
     "exact_duplicates": "Texts that stand more than once on one side of the split.",
     "near_duplicates": "Texts that are nearly those of other rows on the same side.",
     "exact_duplicates_across_sides": "Held-out texts that are also on another side of the split.",

@@ -25,6 +25,9 @@ def leaked_label(forms: Forms, labels: np.ndarray, classes: tuple[Label, ...]) -
     counts = _texts_by_word_and_class(forms, labels, len(classes))
     n_texts = np.asarray(counts.sum(axis=1)).ravel()
     n_of_class = np.bincount(labels, minlength=len(classes))
+    n_of_word = n_texts[counts.row]
+    is_leak = (n_of_word >= MIN_TEXTS) & (counts.data >= MIN_PRECISION * n_of_word)
+    leaks = np.flatnonzero(is_leak & (counts.data >= MIN_SHARE * n_of_class[counts.col]))
     found = sorted(
         (
             (
@@ -34,8 +37,9 @@ def leaked_label(forms: Forms, labels: np.ndarray, classes: tuple[Label, ...]) -
                 forms.vocabulary[word],
                 classes[label],
             )
-            for word, label, count in zip(counts.row.tolist(), counts.col.tolist(), counts.data.tolist(), strict=True)
-            if n_texts[word] >= MIN_TEXTS and count >= MIN_PRECISION * n_texts[word] and count >= MIN_SHARE * n_of_class[label]
+            for word, label, count in zip(
+                counts.row[leaks].tolist(), counts.col[leaks].tolist(), counts.data[leaks].tolist(), strict=True
+            )
         ),
         key=lambda leak: (-leak[0], leak[3]),
     )
@@ -65,7 +69,8 @@ def _texts_by_word_and_class(forms: Forms, labels: np.ndarray, n_classes: int) -
     """Return how many texts of each class hold each word. Shape: (n_words, n_classes)."""
     n_forms, n_words = len(forms.word_starts) - 1, len(forms.vocabulary)
     ones = np.ones(len(forms.words), np.int32)
-    holds = sparse.csr_array((ones, forms.words, forms.word_starts), shape=(n_forms, n_words))
+    # Copied, since summing up sorts each form's words in place.
+    holds = sparse.csr_array((ones, forms.words, forms.word_starts), shape=(n_forms, n_words), copy=True)
     holds.sum_duplicates()
     holds.data[:] = 1
     rows = sparse.coo_array((np.ones(len(labels), np.int64), (forms.of_row, labels)), shape=(n_forms, n_classes))

@@ -84,7 +84,7 @@ def _drawn_sides(dataset: Dataset, rows: np.ndarray, shares: dict[str, float], s
     """Return the side of each of ``rows``; a younger duplicate has its elder's."""
     forms = Forms.of([dataset.texts[i] for i in rows])
     sides: list[str] = []
-    for i, elder in enumerate(eldest_among(forms, range(len(rows))).tolist()):
+    for i, elder in enumerate(eldest_among(forms).tolist()):
         sides.append(_side_of_text(forms.folded[i], shares, salt) if elder == i else sides[elder])
     return sides
 

@@ -6,15 +6,16 @@ values like any other. JSON lines and Parquet keep text, integers and booleans a
 
 from __future__ import annotations
 
-import codecs
+import logging
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tunewise.contracts import Progress, no_progress
-from tunewise.data.columns import array_of, positions, without_lone_surrogates
+from tunewise.data.columns import array_of, positions, refuse_odd_kinds, without_lone_surrogates
 from tunewise.data.corpora import CORPORA
+from tunewise.data.encodings import Encoding, encoding_of
 from tunewise.data.text_files import errors_in_words, read_csv, read_json_lines, read_tsv
 from tunewise.errors import DataError
 from tunewise.sources import HubSource, fetch_file, parse
@@ -28,6 +29,21 @@ if TYPE_CHECKING:
 
 SIDE_COLUMN = "tunewise side"
 """Column that a data set of the hub gets where its own splits are sides."""
+
+NOTE = "tunewise note"
+"""Key of a table's metadata: what to tell the user of how it was read."""
+
+_KINDS = {
+    b"\x1f\x8b": (".gz", "gzipped, which only a name that ends in .gz says"),
+    b"PK\x03\x04": ("no table", "a zip archive or a spreadsheet; unpack it, or save it as CSV"),
+    b"\xd0\xcf\x11\xe0": ("no table", "an old spreadsheet; save it as CSV"),
+    b"PAR1": (".parquet", "Parquet, which only a name that ends in .parquet says"),
+    b"SQLite format 3": ("no table", "a database; export a table of it"),
+}
+"""First bytes of a file, how its name then ends, and what it is."""
+_HEAD_BYTES = 16
+
+log = logging.getLogger(__name__)
 
 _SIDES = {
     "train": "train",
@@ -52,7 +68,7 @@ def read_table(
     base: Path,
     home: Home,
     columns: Sequence[str],
-    encoding: str = "utf-8",
+    encoding: str | None = None,
     progress: Progress = no_progress,
 ) -> pa.Table:
     """Return the ``columns`` of a table, and `SIDE_COLUMN` where the hub says which row is on which side.
@@ -62,7 +78,8 @@ def read_table(
         base: Folder that relative paths start from.
         home: Where fetched files are kept.
         columns: Names of the columns that are needed.
-        encoding: Of CSV, TSV and JSON lines; a byte order mark of UTF-8 is skipped.
+        encoding: Of CSV, TSV and JSON lines; read from the file unless given. Where it was guessed, the table's metadata
+            say so under `NOTE`.
         progress: Told of a download.
 
     Raises:
@@ -81,8 +98,10 @@ def read_table(
     return table.select(positions(wanted, table.column_names, str(source)))
 
 
-def read_file(file: Path, columns: Sequence[str], encoding: str = "utf-8") -> pa.Table:
+def read_file(file: Path, columns: Sequence[str], encoding: str | None = None) -> pa.Table:
     """Return the ``columns`` of a local file, whose ending says what it is.
+
+    Where the encoding was guessed, the table's metadata say so under `NOTE`.
 
     Raises:
         DataError: If it is no table, is damaged, is empty, or lacks a column.
@@ -94,21 +113,42 @@ def read_file(file: Path, columns: Sequence[str], encoding: str = "utf-8") -> pa
             f"{file} was given as a table. Tables end in .csv, .tsv, .jsonl, .ndjson (each also with .gz) or .parquet. "
             "Convert it, or correct its name."
         )
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise DataError(f"encoding={encoding!r} is unknown. Name one such as utf-8, utf-16, latin-1 or cp1252.") from None
-    with errors_in_words(file, encoding):
-        table = reader(file, list(dict.fromkeys(columns)), encoding)
+    with errors_in_words(file, encoding or "utf-8"):
+        _refuse_other_content(file)
+        found = Encoding("utf-8") if reader is _read_parquet else encoding_of(file, encoding)
+    with errors_in_words(file, found.name):
+        table = reader(file, list(dict.fromkeys(columns)), found.name)
     if not table.num_rows:
         raise DataError(f"{file} has no rows. Give a table with a header and labelled texts.")
-    return table
+    if found.note:
+        log.warning(found.note)
+    return table.replace_schema_metadata({NOTE: found.note} if found.note else None)
+
+
+def _refuse_other_content(file: Path) -> None:
+    """Refuse a file whose first bytes are those of another kind than its name says.
+
+    Raises:
+        DataError: Naming the kind.
+    """
+    with file.open("rb") as data:
+        head = data.read(_HEAD_BYTES)
+    if not head:
+        raise DataError(f"{file} is empty. Give a table with a header and labelled texts.")
+    for start, (ending, what) in _KINDS.items():
+        if head.startswith(start) and not file.name.lower().endswith(ending):
+            raise DataError(f"{file} is {what}, whatever its name says. Tables are plain text, gzipped text or Parquet.")
 
 
 def _read_parquet(file: Path, columns: list[str], encoding: str) -> pa.Table:  # noqa: ARG001 - signature of the readers
     table = pq.ParquetFile(file)
     positions(columns, table.schema_arrow.names, str(file))
-    return table.read(columns=columns).select(columns)
+    for name in columns:
+        refuse_odd_kinds(table.schema_arrow.field(name).type, name, str(file))
+    rows = table.read(columns=columns).select(columns)
+    # Bytes that are no UTF-8 would otherwise come out as a UnicodeDecodeError, long after the file's name is known.
+    rows.validate(full=True)
+    return rows
 
 
 _READERS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import gzip
 import json
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import pyarrow as pa
 
 from tunewise.data.columns import array_of, positions, without_lone_surrogates
+from tunewise.data.encodings import line_of_bad_bytes
 from tunewise.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,18 +20,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_CELL_CHARACTERS = 2**31 - 1
-_CHUNK_BYTES = 1 << 20
+_SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
 def read_csv(file: Path, columns: list[str], encoding: str) -> pa.Table:
-    """Read CSV; its separator is the one of ``,``, ``;`` and tab under which the header names the columns."""
-    headers = {separator: _header(file, encoding, separator) for separator in (",", ";", "\t")}
+    """Read CSV; its separator is the one of comma, semicolon, tab and bar under which the header names the columns."""
+    headers = {separator: _header(file, encoding, separator) for separator in _SEPARATORS}
     best = max(headers, key=lambda separator: (len(set(columns) & set(headers[separator])), len(headers[separator])))
     return _parse(file, columns, encoding, {"delimiter": best})
 
 
 def read_tsv(file: Path, columns: list[str], encoding: str) -> pa.Table:
     """Read TSV with quotes as in CSV or, where they do not come out even, as plain characters."""
+    header = _header(file, encoding, "\t")
+    if len(header) == 1 and (other := next((name for sign, name in _SEPARATORS.items() if sign in header[0]), None)):
+        raise DataError(f"{file} is a table of one column, {header[0]!r:.80}. It seems to have {other} where a tab should be.")
     try:
         return _parse(file, columns, encoding, {"delimiter": "\t"})
     except DataError:
@@ -65,9 +68,10 @@ def errors_in_words(file: Path, encoding: str) -> Iterator[None]:
     try:
         yield
     except UnicodeError as error:
+        line = line_of_bad_bytes(file, encoding)
         raise DataError(
-            f"{file}, line {_line_of_bad_bytes(file, encoding)}: bytes that are not {encoding}. If the file is in another "
-            "encoding, name it in the study's data, for instance `encoding: latin-1`, `cp1252` or `utf-16`."
+            f"{file}{f', line {line}' if line else ''}: bytes that are not {encoding}. If the file is in another encoding, name "
+            "it in the study's data, for instance `encoding: latin-1`, `cp1252` or `utf-16`."
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{file} is cut short or is no gzip file: {error}. Fetch or write it again.") from error
@@ -112,20 +116,45 @@ def _header(file: Path, encoding: str, separator: str) -> list[str]:
 
 def _object_in(line: str, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_without_repeats)
+    except _RepeatedKey as error:
+        raise DataError(f"{where}: the key {error.args[0]!r} stands twice in one object. Rename one.") from error
+    except RecursionError as error:
+        raise DataError(f"{where}: lists or objects within one another too deep to be a row. Correct the line.") from error
     except ValueError as error:
+        if line.lstrip().startswith("["):
+            raise DataError(_array_said(where)) from error
         raise DataError(f"{where}: not JSON ({error}). Every line holds one object.") from error
+    if isinstance(record, list):
+        raise DataError(_array_said(where))
     if not isinstance(record, dict):
         raise DataError(f'{where}: a {type(record).__name__}. Every line holds one object, such as {{"text": "..."}}.')
     return record
 
 
+class _RepeatedKey(Exception):  # noqa: N818 - a signal inside this module; users see a DataError
+    """An object names a key twice."""
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedKey(next(name for name in names if names.count(name) > 1))
+    return made
+
+
+def _array_said(where: str) -> str:
+    return (
+        f"{where}: a list. Every line holds one object. Where the whole file is one list, write each of its objects into a line "
+        "of its own, for instance with `jq -c '.[]'`."
+    )
+
+
 def _open_text(file: Path, encoding: str) -> TextIO:
-    # A byte order mark would otherwise become the first letter of the first column's name.
-    name = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     if file.suffix.lower() == ".gz":
-        return cast("TextIO", gzip.open(file, "rt", encoding=name, newline=""))
-    return file.open(encoding=name, newline="")
+        return cast("TextIO", gzip.open(file, "rt", encoding=encoding, newline=""))
+    return file.open(encoding=encoding, newline="")
 
 
 @contextmanager
@@ -136,19 +165,3 @@ def _cells_of_any_length() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
-
-
-def _line_of_bad_bytes(file: Path, encoding: str) -> int:
-    """Return the line in which decoding stops."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    line = 1
-    with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as data:
-        try:
-            while chunk := data.read(_CHUNK_BYTES):
-                line += decoder.decode(chunk).count("\n")
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            line += error.object[: error.start].decode(encoding, "ignore").count("\n")
-        except UnicodeError:
-            pass
-    return line

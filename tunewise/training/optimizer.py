@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import nn
@@ -10,10 +10,14 @@ from torch import nn
 from tunewise.training.seen_tokens import SeenRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
-def adamw(rates: list[tuple[nn.Module, float]], weight_decay: float) -> torch.optim.AdamW:
+Rate: TypeAlias = "float | Callable[[str], float]"
+"""A step size, or what gives it by a parameter's name in its module."""
+
+
+def adamw(rates: Sequence[tuple[nn.Module, Rate]], weight_decay: float) -> torch.optim.AdamW:
     """Return the optimizer of every trainable parameter of the given modules.
 
     Weight matrices are decayed; biases, norms and embeddings are not.
@@ -28,15 +32,17 @@ def adamw(rates: list[tuple[nn.Module, float]], weight_decay: float) -> torch.op
     return torch.optim.AdamW(groups, fused=True)
 
 
-def _groups(module: nn.Module, rate: float, weight_decay: float) -> Iterator[dict[str, Any]]:
+def _groups(module: nn.Module, rate: Rate, weight_decay: float) -> Iterator[dict[str, Any]]:
     looked_up = {
         id(parameter)
         for part in module.modules()
         if isinstance(part, (nn.Embedding, SeenRows))
         for parameter in part.parameters(recurse=False)
     }
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for decay in (weight_decay, 0.0):
-        parameters = [p for p in trainable if (p.dim() > 1 and id(p) not in looked_up) == (decay is weight_decay)]
-        if parameters:
-            yield {"params": parameters, "lr": rate, "weight_decay": decay}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            decay = weight_decay if parameter.dim() > 1 and id(parameter) not in looked_up else 0.0
+            groups.setdefault((rate(name) if callable(rate) else rate, decay), []).append(parameter)
+    for (size, decay), parameters in groups.items():
+        yield {"params": parameters, "lr": size, "weight_decay": decay}

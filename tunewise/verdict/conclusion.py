@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tunewise.contracts import Text
     from tunewise.evaluation.intervals import Estimate
     from tunewise.outcome import Missing, Outcome, Row
+    from tunewise.planning.kept import Compared
     from tunewise.study import Study
 
 
@@ -34,6 +35,8 @@ class Verdict:
     missing: tuple[Missing, ...]
     findings: tuple[dict[str, Any], ...]
     """The audit's: ``name``, ``passed``, ``message``."""
+    estimates: tuple[Compared, ...] = ()
+    """What the latest run was estimated to take and took, by variant; empty where none was estimated."""
 
     @property
     def sentence(self) -> str:
@@ -92,6 +95,7 @@ def build_verdict(
     *,
     texts: Mapping[str, Text] | None = None,
     findings: Sequence[Mapping[str, Any]] = (),
+    estimates: Sequence[Compared] = (),
 ) -> Verdict:
     """Return what the outcomes in ``rows`` say.
 
@@ -101,6 +105,7 @@ def build_verdict(
         missing: The fits the study plans that have no outcome.
         texts: Test texts by id, for the errors to read.
         findings: The audit's findings, each with ``name``, ``passed`` and ``message``.
+        estimates: What the latest run was estimated to take, beside what it took.
 
     Raises:
         ComparisonError: If the outcomes do not answer the same test texts, or one fit is given twice.
@@ -113,4 +118,5 @@ def build_verdict(
         hardest=hardest_texts(found, texts or {}),
         missing=lacking,
         findings=tuple(dict(finding) for finding in findings),
+        estimates=tuple(estimates),
     )

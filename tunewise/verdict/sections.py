@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 8
 """Rows of an audit's finding that the page shows."""
 
-NOT_SHOWN = ("determinants.",)
+NOT_SHOWN = ("determinants.", "code.")
 """Parts of the provenance that repeat what the page says elsewhere; the JSON holds them."""
 
 

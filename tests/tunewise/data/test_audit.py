@@ -95,6 +95,21 @@ def test_copies_across_sides_say_which_share_of_the_side_is_touched():
     assert found["near_duplicates"].passed
 
 
+def test_a_bounded_search_is_said_to_be_one(monkeypatch):
+    """Where texts share a template with more others than the search looks at, the finding says for how many it did."""
+    monkeypatch.setattr("tunewise.data.duplicates.EXACT_ROWS", 4)
+    monkeypatch.setattr("tunewise.data.duplicates.MAX_HOLDERS", 2)
+    monkeypatch.setattr("tunewise.data.copies.MAX_HOLDERS", 2)
+    split = split_of(train=[(f"{LONG} with {i} more than we had", "a") for i in range(8)])
+    found = findings_of(split)["near_duplicates"]
+
+    assert (
+        "that share a template with many others, near copies were looked for among the 2 eldest of these alone" in found.message
+    )
+    monkeypatch.undo()
+    assert "share a template" not in findings_of(split)["near_duplicates"].message
+
+
 def test_contradicting_labels_are_found_behind_agreeing_ones():
     """The third copy contradicts the second though it agrees with the first."""
     found = findings_of(split_of(train=[("Same.", "a"), ("same", "b")], test=[("SAME", "a")]))["contradicting_labels"]

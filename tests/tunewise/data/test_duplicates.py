@@ -5,10 +5,11 @@ import string
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tunewise.data.duplicates import eldest_by_group, eldest_duplicate
+from tunewise.data import duplicates
+from tunewise.data.duplicates import NONE, elders, eldest_duplicate
 from tunewise.data.forms import Forms, fold
 
 LONG = "the quick brown fox jumps over the lazy dog and runs away"
@@ -56,19 +57,94 @@ def test_no_duplicate_is_missed_and_none_invented(texts):
     assert eldest_duplicate(texts).tolist() == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(tables_of_near_copies(), st.randoms(use_true_random=False))
-def test_the_eldest_of_every_group_is_found(texts, random):
-    """Groups and order given, each row gets the first duplicate of each group among the rows before it."""
+def test_the_eldest_of_the_own_and_of_other_groups_are_found(texts, random):
+    """Each row gets the first duplicate of its group, and the first of any other, among the rows before it."""
     groups = [random.randrange(3) for _ in texts]
-    order = random.sample(range(len(texts)), len(texts))
-    expected = {}
-    for place, row in enumerate(order):
-        for elder in order[:place]:
-            if are_duplicates(texts[elder], texts[row]):
-                expected.setdefault(row, {}).setdefault(groups[elder], elder)
+    expected = []
+    for row, text in enumerate(texts):
+        alike = [elder for elder in range(row) if are_duplicates(texts[elder], text)]
+        same = (elder for elder in alike if groups[elder] == groups[row])
+        other = (elder for elder in alike if groups[elder] != groups[row])
+        expected.append((next(same, NONE), next(other, NONE)))
+    found = elders(Forms.of(texts), np.array(groups))
 
-    assert eldest_by_group(Forms.of(texts), np.array(groups), order) == expected
+    assert list(zip(found.same.tolist(), found.other.tolist(), strict=True)) == expected
+
+
+@pytest.fixture
+def bounded(monkeypatch):
+    """Let the search be exact for 6 rows alone, and look at 2 holders of a gram behind them."""
+    monkeypatch.setattr("tunewise.data.forms.ORDER_ROWS", 6)
+    monkeypatch.setattr("tunewise.data.duplicates.EXACT_ROWS", 6)
+    monkeypatch.setattr("tunewise.data.duplicates.MAX_HOLDERS", 2)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables_of_near_copies(), tables_of_near_copies())
+def test_a_bounded_search_invents_none_and_depends_on_no_later_row(bounded, old, new):
+    """What is found among the old rows is the same whatever stands behind them, and is exact in the first rows."""
+    found = eldest_duplicate(old).tolist()
+
+    assert eldest_duplicate(old + new).tolist()[: len(old)] == found
+    for row, elder in enumerate(found):
+        assert elder == row or are_duplicates(old[elder], old[row])
+        if row < 6:
+            assert elder == next(j for j in range(row + 1) if j == row or are_duplicates(old[j], old[row]))
+
+
+def template(n, n_words=20, seed=0):
+    """Texts from one template whose five gaps are filled with so many words each; two that differ in one gap are alike."""
+    gaps = np.random.default_rng(seed).integers(n_words, size=(n, 5)).tolist()
+    form = (
+        "dear a{} your order of the b{} is on its way and will come to you on c{} at the d{} in the e{} street with best wishes "
+        "from all of us in the shop"
+    )
+    return [form.format(*gap) for gap in gaps]
+
+
+def test_texts_of_one_template_take_bounded_work(monkeypatch):
+    """Behind the first rows a text meets no more holders of a gram than it may; the audit is told of how many texts."""
+    monkeypatch.setattr("tunewise.data.duplicates.EXACT_ROWS", 100)
+    monkeypatch.setattr("tunewise.data.duplicates.MAX_HOLDERS", 8)
+    met = []
+    candidates = duplicates._candidates
+    monkeypatch.setattr(
+        duplicates,
+        "_candidates",
+        lambda forms, holders, rows, runs, bound: (
+            met.append(int((runs.ends - runs.starts).sum())) or candidates(forms, holders, rows, runs, bound)
+        ),
+    )
+    texts = template(3_000)
+    forms = Forms.of(texts)
+    found = elders(forms, np.zeros(len(texts), np.int64))
+
+    n_entries = len(forms.prefixes.grams)
+    assert sum(met) <= 8 * n_entries + 100 * 100 * n_entries / len(texts)
+    assert 2_000 < found.n_bounded <= 2_900
+
+
+def test_what_is_common_later_changes_no_earlier_answer(monkeypatch):
+    """Rows that make other grams common are appended to texts of one template: the bounded search answers as before."""
+    monkeypatch.setattr("tunewise.data.forms.ORDER_ROWS", 30)
+    monkeypatch.setattr("tunewise.data.duplicates.EXACT_ROWS", 30)
+    monkeypatch.setattr("tunewise.data.duplicates.MAX_HOLDERS", 3)
+    old = template(600, 8)
+    found = eldest_duplicate(old).tolist()
+    for gap in "abcde":
+        new = [text for text in template(3_000, 8, seed=1) if f" {gap}1" in text]
+        assert eldest_duplicate(old + new).tolist()[:600] == found
+    assert sum(elder != row for row, elder in enumerate(found)) > 20
+
+
+def test_an_exact_search_of_one_template_finds_what_a_loop_finds():
+    """600 texts of which many share most grams, all pairs compared word by word."""
+    texts = template(600, 8)
+    expected = [next((j for j in range(i) if are_duplicates(texts[j], texts[i])), i) for i in range(len(texts))]
+
+    assert eldest_duplicate(texts).tolist() == expected
 
 
 def test_jaccard_at_the_threshold_counts():
@@ -143,12 +219,31 @@ def test_a_large_vocabulary_keeps_grams_apart(monkeypatch):
     assert eldest_duplicate(texts).tolist() == expected.tolist() == [0, 0, 2, 0]
 
 
-def test_one_template_with_a_number_takes_no_comparison():
+def test_one_template_with_a_number_takes_no_comparison(monkeypatch):
     """2,000 texts that differ in one number share no rare gram that leaves enough others, so no two are compared."""
-    forms = Forms.of(
-        [f"your order number {i} has shipped and will arrive at the front door of your house soon" for i in range(2_000)]
-    )
-    found = eldest_by_group(forms, np.zeros(2_000, np.int64), range(2_000))
+    texts = [f"your order number {i} has shipped and will arrive at the front door of your house soon" for i in range(2_000)]
+    compared = []
+    alike = Forms.are_alike
+    monkeypatch.setattr(Forms, "are_alike", lambda self, ones, others: compared.append(len(ones)) or alike(self, ones, others))
 
-    assert not found
-    assert not forms._sets
+    assert eldest_duplicate(texts).tolist() == list(range(2_000))
+    assert sum(compared) == 0
+
+
+def test_no_duplicate_is_missed_among_many_rows():
+    """Each of 20,000 texts of words of its own has a near copy behind all of them; so many grams outgrow 32-bit numbers."""
+    n = 20_000
+    texts = [" ".join(f"{sign}{i}" for sign in "abcdefghijkl") for i in range(n)]
+
+    assert eldest_duplicate([*texts, *(f"{text} more" for text in texts)]).tolist() == [*range(n), *range(n)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(tables_of_near_copies())
+def test_a_sketch_rules_out_no_duplicate(texts):
+    """Whatever is alike passes the sketch first."""
+    forms = Forms.of(texts)
+    n = len(forms.gram_starts) - 1
+    ones, others = np.repeat(np.arange(n), n), np.tile(np.arange(n), n)
+
+    assert set(np.flatnonzero(forms.are_alike(ones, others))) <= set(forms.may_be_alike(ones, others))

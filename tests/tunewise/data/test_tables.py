@@ -110,7 +110,8 @@ def test_parquet_keeps_kinds(tmp_path):
     [
         ("a.xlsx", "x", r"a\.xlsx was given as a table\. Tables end in \.csv, .*\.parquet\. Convert it"),
         ("a", "x", "was given as a table"),
-        ("a.csv", "", r"a\.csv has no column 'text'\. Its columns: none"),
+        ("a.csv", "", r"a\.csv is empty\. Give a table with a header"),
+        ("a.csv.gz", "", r"a\.csv\.gz has no column 'text'\. Its columns: none"),
         ("a.csv", "text,label\n", r"a\.csv has no rows\."),
         ("a.csv", "txt,Label\n1,2\n", r"no column 'text'\. The nearest: 'txt'\. Its columns: 'txt', 'Label'\. Name one of these"),
         ("a.csv", "text,label,text\n1,2,3\n", r"has 2 columns called 'text', so it is not known which is meant\."),
@@ -138,7 +139,7 @@ def test_parquet_keeps_kinds(tmp_path):
 def test_what_cannot_be_read_is_said(write, name, content, message):
     """The error names the file, the line or the column, and what to do."""
     with pytest.raises(DataError, match=rf"(?s){message}"):
-        read_file(write(name, content), ["text", "label"])
+        read_file(write(name, content), ["text", "label"], "utf-8")
 
 
 def test_a_cut_archive_is_said(write):

@@ -138,6 +138,7 @@ def test_predictions_are_timed_whole_single_and_in_batches():
     assert costs.seconds >= 0.032
     assert 1_000 < costs.throughput < 32 / 0.0052
     assert costs.cpu_seconds < costs.seconds
+    assert costs.answers.shape == (300, 2)
 
 
 def test_pairs_and_few_texts_are_timed():

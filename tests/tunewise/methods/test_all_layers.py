@@ -8,11 +8,12 @@ import torch
 
 from tunewise.backbones.loading import load_trunk
 from tunewise.contracts import Device
-from tunewise.methods.finetune.all_layers import METHOD, AllLayersSettings, fit, load
+from tunewise.methods.finetune.all_layers import METHOD, AllLayersSettings, fit, load, shares
 from tunewise.rng import Rng
-from tunewise.testing import Toy, toy_inputs
+from tunewise.testing import CPU, Toy, tiny_decoder, toy_inputs
 from tunewise.training.batches import encode
-from tunewise.training.classifier import Classifier, OutputLayers, probabilities
+from tunewise.training.classifier import Classifier, OutputLayers, new_classifier, probabilities
+from tunewise.training.optimizer import adamw
 
 QUICK = AllLayersSettings(min_steps=12, learning_rate=1e-3)
 KINDS = [("encoder", "bert"), ("encoder", "distilbert"), ("encoder", "roberta"), ("encoder", "modernbert")]
@@ -105,10 +106,10 @@ def test_frozen_token_embeddings_stay(inputs, tmp_path):
 
 
 def test_scoring_stops_the_clock(inputs):
-    """Libraries, then each of the two scored epochs."""
+    """Libraries, looking for a checkpoint, then each of the two scored epochs."""
     fit(inputs, AllLayersSettings(), rng=Rng(0))
 
-    assert inputs.monitor.n_untimed == 3
+    assert inputs.monitor.n_untimed == 4
     assert inputs.monitor.stages[-1][0] == "training"
     assert inputs.monitor.stages[-1][1] == inputs.monitor.stages[-1][2] >= 40
 
@@ -116,3 +117,30 @@ def test_scoring_stops_the_clock(inputs):
 def test_no_text_gives_no_row(inputs):
     """An empty table is answered with an empty one of the right width."""
     assert fit(inputs, QUICK, rng=Rng(0)).predict([]).shape == (0, 2)
+
+
+def test_lower_blocks_take_smaller_steps(tmp_path):
+    """With two blocks and a decay of 1/2: norm above and top block 1, the block below 1/2, embeddings 1/4."""
+    with Rng(0).torch():
+        classifier = new_classifier(tiny_decoder(tmp_path), 2, CPU, dropout=0.0)
+    share = shares(classifier, 0.5)
+    names = ("norm.weight", "layers.1.mlp.up_proj.weight", "layers.0.mlp.up_proj.weight", "embed_tokens.weight")
+    groups = adamw([(classifier.trunk, lambda name: 0.1 * share(name)), (classifier.head, 3.0)], 0.01).param_groups
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    parameters = dict(classifier.trunk.named_parameters())
+
+    assert [share(name) for name in names] == [1.0, 1.0, 0.5, 0.25]
+    assert [rates[id(parameters[name])] for name in names] == [0.1, 0.1, 0.05, 0.025]
+    assert {rates[id(parameter)] for parameter in classifier.head.parameters()} == {3.0}
+    assert len(rates) == len(list(classifier.parameters()))
+
+
+def test_a_decay_of_layers_moves_lower_ones_less(inputs):
+    """Block 0 ends nearer to the backbone than with one step size for all."""
+    before = load_trunk(inputs.runtime.backbone).state_dict()["encoder.layer.0.output.dense.weight"]
+    name = "trunk.encoder.layer.0.output.dense.weight"
+    even, graded = (
+        fit(inputs, QUICK.model_copy(update={"layer_decay": decay}), rng=Rng(0)).kept.tensors[name] for decay in (1.0, 0.1)
+    )
+
+    assert 0 < (graded - before).norm() < 0.3 * (even - before).norm()

@@ -42,7 +42,7 @@ def test_it_answers_as_the_frozen_trunk_with_that_head_would(inputs):
     """Sending texts through trunk, pooling and output layers gives what stored features give: the two are one model."""
     predictor = fit(inputs, BRIEF, rng=Rng(0))
     backbone = inputs.runtime.backbone
-    whole = Classifier(load_trunk(backbone), predictor.head, backbone, inputs.runtime.device).eval()
+    whole = Classifier(load_trunk(backbone), predictor.classifier.layers, backbone, inputs.runtime.device).eval()
     texts = inputs.development.texts
     expected = probabilities(whole, encode(load_tokenizer(backbone), texts), 3)
 

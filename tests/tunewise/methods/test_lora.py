@@ -10,12 +10,14 @@ import torch
 from tunewise.backbones.loading import load_trunk
 from tunewise.contracts import Device
 from tunewise.errors import SettingsError
-from tunewise.methods.peft.lora import METHOD, LoraSettings, fit, load, merge, target_layers, wrap
+from tunewise.methods.peft.lora import METHOD, LoraSettings, fit, in_top_blocks, load, target_layers, wrap
 from tunewise.rng import Rng
 from tunewise.testing import CPU, Toy, tiny_decoder, tiny_encoder, toy_inputs
 from tunewise.training.classifier import new_classifier
+from tunewise.training.installing import merge_peft
 
 QUICK = LoraSettings(min_steps=12, rank=4, alpha=6.0)
+PLAIN = {"rank": 4, "alpha": 6.0, "use_rslora": False, "use_dora": False}
 BATCH = {"input_ids": torch.tensor([[2, 9, 3, 0], [2, 9, 9, 3]]), "attention_mask": torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])}
 
 
@@ -36,7 +38,7 @@ def test_step_zero_is_the_backbone(tmp_path):
     backbone = tiny_encoder(tmp_path)
     plain, wrapped = classifier_of(backbone), classifier_of(backbone)
     with Rng(1).torch():
-        wrap(wrapped, {"rank": 4, "alpha": 6.0, "layers": target_layers(wrapped, backbone, None)})
+        wrap(wrapped, {**PLAIN, "layers": target_layers(wrapped, backbone, None)})
 
     assert torch.equal(plain(BATCH), wrapped.eval()(BATCH))
 
@@ -65,12 +67,12 @@ def test_merged_equals_unmerged(tmp_path, tiny):
     backbone = tiny(tmp_path)
     classifier = classifier_of(backbone)
     with Rng(1).torch():
-        wrap(classifier, {"rank": 4, "alpha": 6.0, "layers": target_layers(classifier, backbone, None)})
+        wrap(classifier, {**PLAIN, "layers": target_layers(classifier, backbone, None)})
         for name, parameter in classifier.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
     unmerged = classifier.eval()(BATCH)
-    merge(classifier)
+    merge_peft(classifier)
 
     assert torch.allclose(classifier.eval()(BATCH), unmerged, atol=1e-5)
     assert not torch.allclose(classifier_of(backbone)(BATCH), unmerged, atol=1e-3)
@@ -155,4 +157,62 @@ def test_nothing_is_warned_of(tmp_path):
     classifier = classifier_of(backbone)
     with warnings.catch_warnings(), Rng(0).torch():
         warnings.simplefilter("error")
-        wrap(classifier, {"rank": 2, "alpha": 2.0, "layers": target_layers(classifier, backbone, None)})
+        wrap(classifier, {**PLAIN, "layers": target_layers(classifier, backbone, None)})
+
+
+def updated(backbone, shape):
+    """Return the first query weight, ``A``, ``B`` and the merged weight, after ``B`` was given values."""
+    classifier = classifier_of(backbone)
+    layers = target_layers(classifier, backbone, ["query"])
+    before = classifier.trunk.get_submodule(layers[0]).weight.detach().clone()
+    with Rng(1).torch(), torch.no_grad():
+        wrap(classifier, {**PLAIN, **shape, "layers": layers})
+        parts = dict(classifier.trunk.base_model.model.get_submodule(layers[0]).named_parameters())
+        parts["lora_B.default.weight"].normal_()
+    unmerged = classifier.eval()(BATCH)
+    merge_peft(classifier)
+    assert torch.allclose(classifier.eval()(BATCH), unmerged, atol=1e-5)
+    a, b = (parts[f"lora_{which}.default.weight"].detach() for which in "AB")
+    return before, a, b, classifier.trunk.get_submodule(layers[0]).weight
+
+
+def test_rank_stabilised_scaling(tmp_path):
+    """The update is alpha / sqrt(rank) times B @ A: at rank 4 and alpha 6, three times."""
+    before, a, b, after = updated(tiny_encoder(tmp_path), {"use_rslora": True})
+
+    assert torch.allclose(after, before + 3.0 * b @ a, atol=1e-5)
+
+
+def test_dora_keeps_the_lengths_of_rows_until_they_are_trained(tmp_path):
+    """Untrained lengths are those of W, whatever B is: V = W + scale B A gives rows |W| V / |V|."""
+    before, a, b, after = updated(tiny_encoder(tmp_path), {"use_dora": True})
+    updated_weight = before + 6.0 / 4 * b @ a
+    lengths = before.norm(dim=1, keepdim=True)
+
+    assert torch.allclose(after, lengths * updated_weight / updated_weight.norm(dim=1, keepdim=True), atol=1e-5)
+    assert torch.allclose(after.norm(dim=1, keepdim=True), lengths, atol=1e-5)
+
+
+def test_three_hundred_and_seventy_five_numbers():
+    """A layer of 25 x 50 at rank 5 trains 5 x 25 + 50 x 5 = 375 numbers instead of 1,250."""
+    from peft import LoraConfig, get_peft_model
+
+    model = torch.nn.Sequential(torch.nn.Linear(25, 50, bias=False))
+    wrapped = get_peft_model(model, LoraConfig(r=5, target_modules=["0"]))
+
+    assert sum(parameter.numel() for parameter in wrapped.parameters() if parameter.requires_grad) == 375
+
+
+def test_blocks_limit_it_to_the_top(inputs):
+    """One block of two halves the update; what is wrapped lies in the upper one."""
+    whole, top = (fit(inputs, QUICK.model_copy(update={"blocks": blocks}), rng=Rng(0)) for blocks in (None, 1))
+
+    assert whole.n_trained_parameters - 66 == 2 * (top.n_trained_parameters - 66)
+    assert all(".1." in name for name in top.kept.shape["layers"])
+
+
+def test_targets_below_the_chosen_blocks_are_refused(tmp_path):
+    """The error names targets and blocks."""
+    backbone = tiny_encoder(tmp_path)
+    with pytest.raises(SettingsError, match=r"encoder.layer.0.attention.self.query lies in the top blocks=1"):
+        in_top_blocks(classifier_of(backbone), ["encoder.layer.0.attention.self.query"], 1)

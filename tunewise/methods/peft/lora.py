@@ -4,7 +4,11 @@ A layer ``W`` becomes ``W + (alpha / rank) * B @ A`` with ``A`` of shape (rank, 
 (outputs, rank). ``B`` starts at zero, so step zero is the backbone. Only ``A``, ``B`` and the output
 layer are stored. For answers the update is added into ``W``, so that they cost what the backbone costs.
 
-Source: Hu et al. 2021, "LoRA", arXiv:2106.09685, sections 4.1 and 4.2.
+With ``use_rslora`` the update is scaled by ``alpha / sqrt(rank)``, so that large ranks learn as fast as small ones. With
+``use_dora`` the updated weight's rows are brought to lengths that are trained as well, from those of ``W``.
+
+Source: Hu et al. 2021, "LoRA", arXiv:2106.09685, sections 4.1 and 4.2; Kalajdzievski 2023, "A rank stabilization scaling
+factor", arXiv:2312.03732; Liu et al. 2024, "DoRA", arXiv:2402.09353, section 4. Through peft.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ QUERY_AND_VALUE = (
     ("q", "v"),  # MPNet, T5
     ("Wqkv",),  # ModernBERT
     ("qkv_proj",),  # Phi
+    ("in_proj",),  # DeBERTa, first version
     ("query_key_value",),  # GPT-NeoX, BLOOM, Falcon
     ("c_attn",),  # GPT-2
 )
@@ -44,6 +49,9 @@ class LoraSettings(TrunkSettings):
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Highest step size of AdamW for the update.")
     rank: int = Field(8, gt=0, le=1024, description="r, the rank of the update.")
     alpha: float = Field(16.0, gt=0, le=1e4, description="The update is scaled by alpha / rank.")
+    use_rslora: bool = Field(False, description="Scale the update by alpha / sqrt(rank) instead (rank-stabilised LoRA).")
+    use_dora: bool = Field(False, description="Train the lengths of the updated weight's rows too (DoRA).")
+    blocks: int | None = Field(None, ge=1, description="Limit it to so many blocks, from the top; all of them unless given.")
     targets: list[str] | None = Field(
         None,
         min_length=1,
@@ -56,36 +64,30 @@ def fit(inputs: Inputs, settings: LoraSettings, *, rng: Rng) -> Predictor:
     """Wrap the targets, then train the update and the output layer on ``inputs.train``.
 
     Raises:
-        SettingsError: If one of ``settings.targets`` matches no linear layer.
+        SettingsError: If one of ``settings.targets`` matches no linear layer, or the backbone has fewer blocks.
     """
     with inputs.monitor.untimed():  # the import of a library is no cost of the method that comes first
         import peft  # noqa: F401
 
         from tunewise.training.fitting import fit_classifier, predictor_of, start_classifier
+        from tunewise.training.installing import merge_peft, put_in
 
     classifier = start_classifier(inputs, settings.dropout, rng)
     layers = target_layers(classifier, cast("Backbone", inputs.runtime.backbone), settings.targets)
-    shape = {"rank": settings.rank, "alpha": settings.alpha, "layers": layers}
+    shape = settings.model_dump(include={"rank", "alpha", "use_rslora", "use_dora"})
+    shape["layers"] = in_top_blocks(classifier, layers, settings.blocks)
     with rng.child("update").torch():
-        wrap(classifier, shape)
+        put_in(wrap, classifier, shape)
     kept = fit_classifier(classifier, inputs, settings, shape, rng)
-    merge(classifier)
+    merge_peft(classifier)
     return predictor_of(classifier, kept, inputs.runtime)
 
 
 def load(folder: Path, runtime: Runtime) -> Predictor:
     """Wrap the backbone again, and read update and output layer."""
-    from tunewise.rng import Rng
-    from tunewise.training.fitting import blank_classifier, predictor_of
-    from tunewise.training.keeping import fill, read_kept
+    from tunewise.training.installing import load_installed, merge_peft
 
-    kept = read_kept(folder)
-    classifier = blank_classifier(kept, runtime)
-    with Rng(0).torch():
-        wrap(classifier, kept.shape)
-    fill(classifier, kept)
-    merge(classifier)
-    return predictor_of(classifier, kept, runtime)
+    return load_installed(wrap, folder, runtime, merge=merge_peft)
 
 
 def target_layers(classifier: Classifier, backbone: Backbone, targets: list[str] | None) -> list[str]:
@@ -109,25 +111,44 @@ def target_layers(classifier: Classifier, backbone: Backbone, targets: list[str]
     return [name for name in linear if any(name in names for names in found.values())]
 
 
+def in_top_blocks(classifier: Classifier, layers: list[str], k: int | None) -> list[str]:
+    """Return those of ``layers`` that lie in the top ``k`` blocks, or all.
+
+    Raises:
+        SettingsError: If there are fewer blocks, or none of the layers lies there.
+    """
+    if k is None:
+        return layers
+    from tunewise.training.blocks import blocks_of
+
+    blocks = blocks_of(classifier.pretrained)
+    found = [name for name in layers if blocks.number_of(name) in blocks.top(k)]
+    if not found:
+        raise SettingsError(
+            f"None of the targets {', '.join(layers)} lies in the top blocks={k}, so nothing would be trained there. "
+            "Leave blocks out, or name targets inside the blocks."
+        )
+    return found
+
+
 def wrap(classifier: Classifier, shape: dict[str, Any]) -> None:
     """Freeze the trunk and put an update beside the layers of ``shape``; ``A`` is drawn from torch's generator."""
-    import warnings
-
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
     from transformers.pytorch_utils import Conv1D
+
+    from tunewise.training.installing import wrap_with_peft
 
     # GPT-2 keeps its weights transposed.
     is_transposed = isinstance(classifier.trunk.get_submodule(shape["layers"][0]), Conv1D)
-    config = LoraConfig(r=shape["rank"], lora_alpha=shape["alpha"], target_modules=shape["layers"], fan_in_fan_out=is_transposed)
-    with warnings.catch_warnings():
-        # peft asks transformers for a name that it is about to rename; nobody else can act on it.
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
-        classifier.trunk = get_peft_model(classifier.pretrained, config)
-
-
-def merge(classifier: Classifier) -> None:
-    """Add every update into the layer beside it."""
-    classifier.trunk = cast("Any", classifier.trunk).merge_and_unload()
+    config = LoraConfig(
+        r=shape["rank"],
+        lora_alpha=shape["alpha"],
+        use_rslora=shape["use_rslora"],
+        use_dora=shape["use_dora"],
+        target_modules=shape["layers"],
+        fan_in_fan_out=is_transposed,
+    )
+    wrap_with_peft(classifier, config)
 
 
 def _is_linear(module: object) -> bool:

@@ -1,0 +1,40 @@
+"""Which failures are tried again: what may pass is, after a pause that grows; what will not mend itself is not."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from tunewise.errors import UnreachableError, words_of
+
+N_RETRIES = 2
+SECONDS = 4.0
+RETRIES = dg.RetryPolicy(N_RETRIES, delay=SECONDS, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""Pauses of about 4 and 12 seconds: long enough for a server that restarts, short enough to be waited for at a command line."""
+
+PASSING = (UnreachableError, ConnectionError, TimeoutError)
+
+log = logging.getLogger("tunewise.retries")
+
+
+@contextmanager
+def only_what_may_pass(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Let errors that may pass be tried again, and turn all others into failures that are not.
+
+    A step whose process died is tried again, too: its finished fits are reused, and memory may be free by then.
+
+    Raises:
+        dagster.Failure: Instead of an error that a retry would only repeat.
+    """
+    try:
+        yield
+    except PASSING as error:
+        if context.retry_number < N_RETRIES:
+            log.warning("%s: %s Trying again in some seconds.", context.asset_key.to_user_string(), error)
+        raise
+    except dg.Failure:
+        raise
+    except Exception as error:
+        said = words_of(error)
+        raise dg.Failure(said, allow_retries=False) from error
