@@ -13,7 +13,7 @@ demo: .venv/installed ## the movie-review study, from a package index to a page
 	$(BIN)/tunewise run movie_reviews
 
 test: .venv/installed-dev ## the default suite: no network beyond the package index, no GPU
-	$(BIN)/pytest -m "$(NOT_BY_DEFAULT)"
+	$(BIN)/pytest -n 2 -m "$(NOT_BY_DEFAULT)"
 
 services: .venv/installed-dev ## tests with PostgreSQL, whose binaries the machine's package manager installs
 	$(BIN)/pytest -q -m services

@@ -35,6 +35,16 @@ def _own_warnings_are_errors():
 
 
 @pytest.fixture(autouse=True)
+def _devices_stay_visible():
+    """A lease that a test took names its devices to this process; the next test sees what there was before."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    yield
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    if before is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+@pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """A home of the test's own."""
     monkeypatch.setenv("TUNEWISE_HOME", str(tmp_path / "home"))

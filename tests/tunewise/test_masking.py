@@ -12,8 +12,8 @@ from tunewise.masking import masked, without_login
 from tunewise.study_file import check_study
 
 HIDDEN = [
-    ("postgresql://me:open@host/db", "postgresql://***@host/db"),
-    ("postgresql+psycopg2://me:open@host:5432/db?sslmode=require", "postgresql+psycopg2://***@host:5432/db?sslmode=require"),
+    ("postgresql://me:sesame@host/db", "postgresql://***@host/db"),
+    ("postgresql+psycopg2://me:sesame@host:5432/db?sslmode=require", "postgresql+psycopg2://***@host:5432/db?sslmode=require"),
     ("http://me:o@p/en@host:80/x", "http://***@host:80/x"),
     ("https://token@host/simple", "https://***@host/simple"),
     ("mysql://:open@host/db", "mysql://***@host/db"),
@@ -58,21 +58,21 @@ def test_no_password_whatever_its_characters_is_shown(password, scheme):
 
 def test_a_browser_gets_an_address_without_login():
     """Links are kept by Dagster and printed, so they carry no login."""
-    assert without_login("https://me:open@host:5000/mlflow") == "https://host:5000/mlflow"
+    assert without_login("https://me:sesame@host:5000/mlflow") == "https://host:5000/mlflow"
 
 
 def test_every_error_on_purpose_is_masked():
     """What a study file quotes of an address is hidden wherever the error is shown, also inside another one."""
-    error = SourceError("The source 'https://me:open@host/x.csv' is not read here.")
+    error = SourceError("The source 'https://me:sesame@host/x.csv' is not read here.")
 
     assert str(error) == "The source 'https://***@host/x.csv' is not read here."
-    assert "open" not in str(StudyError(f"Not so: {error}"))
-    assert "open" not in repr(error)
+    assert "sesame" not in str(StudyError(f"Not so: {error}"))
+    assert "sesame" not in repr(error)
 
 
 def test_an_error_of_others_is_masked_in_words():
     """What a library says of an address is kept as the reason of a failed fit, so it is masked too."""
-    assert words_of(OSError("cannot reach https://me:open@host")) == "OSError: cannot reach https://***@host"
+    assert words_of(OSError("cannot reach https://me:sesame@host")) == "OSError: cannot reach https://***@host"
     assert words_of(SourceError("gone")) == "gone"
 
 
@@ -80,12 +80,12 @@ def test_what_is_wrong_in_a_study_file_is_shown_without_its_secrets(tmp_path):
     """A line of `tunewise check` may quote what was written, and logs of build servers keep it."""
     path = tmp_path / "bad.yaml"
     path.write_text(
-        'name: bad\ndata: {source: x.csv}\nvariants: ["http://me:open@host"]\ntracking: {uri: "http://me:open@host"}\n'
+        'name: bad\ndata: {source: x.csv}\nvariants: ["http://me:sesame@host"]\ntracking: {uri: "http://me:sesame@host"}\n'
     )
     problems = [str(problem) for problem in check_study(path)]
 
     assert len(problems) == 2
-    assert not [line for line in problems if "open" in line]
+    assert not [line for line in problems if "sesame" in line]
 
 
 def test_the_examples_hold():

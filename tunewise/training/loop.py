@@ -5,6 +5,7 @@ Killed at any moment, it goes on from its last checkpoint and ends as it would h
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from tunewise.errors import FitError
 from tunewise.training.batches import epoch_plan, passes
 from tunewise.training.best_epoch import BestEpoch, fill_trained
 from tunewise.training.classifier import trained
-from tunewise.training.progress import Progress
+from tunewise.training.progress import Progress, generator_states, set_generator_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 RECORDS = 100
 """Points of a fit's curve; every one waits for the device once."""
+
+LEAST_TOKENS = 256
+"""Forward passes are not cut below so many tokens where memory runs out; a long text may need as many."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +123,11 @@ def scored_epochs(n_epochs: int, n_scores: int) -> frozenset[int]:
     return frozenset(math.ceil(n_epochs * (i + 1) / n_scores) for i in range(n_scores))
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether ``error`` is torch's way of saying that memory ran out; on CPUs it has no class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def weighted_loss(logits: Tensor, labels: Tensor, class_weights: Tensor, total: Tensor) -> Tensor:
     """Return the cross-entropy summed with class weights over one pass and divided by the whole step's weight, ``total``."""
     return functional.cross_entropy(logits.float(), labels, weight=class_weights, reduction="sum") / total
@@ -140,6 +151,7 @@ class Stepper:
         self._weights = torch.from_numpy(self.inputs.class_weights).to(self.task.device)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._losses: list[Tensor] = []
+        self._max_tokens = self.task.max_tokens
 
     def step(self, rows: np.ndarray) -> None:
         """Take one step on ``rows``.
@@ -158,11 +170,39 @@ class Stepper:
             self.flush()
 
     def _gradient(self, rows: np.ndarray) -> Tensor:
-        """Leave the gradient of the rows' mean loss in the parameters, and return that loss."""
+        """Leave the gradient of the rows' mean loss in the parameters, and return that loss.
+
+        Where memory runs out the step is taken again in smaller passes, and so are those after it: the same rows and
+        the same dropout generator, other sums of rounding.
+
+        Raises:
+            FitError: If the smallest passes do not fit either.
+        """
+        while True:
+            states = generator_states(self.task.device)
+            try:
+                return self._gradient_in_passes(rows)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self._max_tokens <= LEAST_TOKENS:
+                    raise FitError(
+                        f"Memory ran out in a forward pass of {self._max_tokens} tokens, the fewest that are tried, so this fit "
+                        "has no place here. Cut texts with the backbone's max_tokens, free memory, or use a smaller backbone."
+                    ) from error
+            # Outside of the handler, whose traceback holds on to what the pass had allocated.
+            self._max_tokens = max(LEAST_TOKENS, self._max_tokens // 2)
+            log.warning("Memory ran out; training goes on in passes of at most %d tokens.", self._max_tokens)
+            set_generator_states(states)
+            self.optimizer.zero_grad(set_to_none=True)
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+
+    def _gradient_in_passes(self, rows: np.ndarray) -> Tensor:
         total = self._weights[self._labels[torch.from_numpy(rows)]].sum()
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
-        for part in passes(rows, self.task.lengths, self.task.max_tokens):
+        for part in passes(rows, self.task.lengths, self._max_tokens):
             if (own_loss := self.task.loss) is not None:
                 loss = own_loss(part) * (len(part) / len(rows))
             else:

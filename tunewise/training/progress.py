@@ -43,7 +43,7 @@ class Progress:
                 "best": self._best.facts,
                 "monitor": self._monitor.so_far(),
             }
-            tensors = self._stepper.tensors() | _generator_states(self._device)
+            tensors = self._stepper.tensors() | generator_states(self._device)
             self._checkpoints.write(Checkpoint(tensors, facts, self._best.file))
 
     def resume(self) -> tuple[int, int]:
@@ -57,7 +57,7 @@ class Progress:
             self._best.go_on_from(facts["best"], found.best)
             self._order.bit_generator.state = facts["order"]
             self._monitor.go_on_from(facts["monitor"])
-            _set_generator_states(found.tensors)
+            set_generator_states(found.tensors)
         return facts["epoch"], facts["n_taken"]
 
 
@@ -72,13 +72,14 @@ def _identity(stepper: Stepper, seed: int) -> dict[str, Any]:
     }
 
 
-def _generator_states(device: str) -> dict[str, Tensor]:
+def generator_states(device: str) -> dict[str, Tensor]:
     """Return the states of torch's generators, which dropout draws from."""
     on_device = {"generator.cuda": torch.cuda.get_rng_state()} if device == "cuda" else {}
     return {"generator.cpu": torch.get_rng_state()} | on_device
 
 
-def _set_generator_states(tensors: dict[str, Tensor]) -> None:
+def set_generator_states(tensors: dict[str, Tensor]) -> None:
+    """Set torch's generators to states that `generator_states` returned."""
     torch.set_rng_state(tensors["generator.cpu"])
     if "generator.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["generator.cuda"])

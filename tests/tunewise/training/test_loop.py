@@ -189,3 +189,49 @@ def test_a_loss_that_is_no_number_is_refused(tmp_path):
 
     with pytest.raises(FitError, match=r"became nan by step \d of 18 with learning_rate=0\.001.*Use a smaller learning_rate"):
         made.train()
+
+
+def test_where_memory_runs_out_passes_become_smaller(tmp_path, caplog):
+    """Passes over 300 tokens that find no memory are cut and taken again, and training ends with the same weights."""
+    setting = Setting(tmp_path / "small", max_tokens=512)
+    setting.task = replace(setting.task, lengths=np.full(48, 60))
+    undisturbed = Setting(tmp_path / "whole", max_tokens=512)
+    undisturbed.task = replace(undisturbed.task, lengths=np.full(48, 60))
+    whole, asked = setting.task.logits, []
+
+    def short_of_memory(rows):
+        asked.append(len(rows))
+        if len(rows) * 60 > 300:
+            raise torch.OutOfMemoryError("no memory")
+        return whole(rows)
+
+    setting.task = replace(setting.task, logits=short_of_memory)
+    setting.train()
+    undisturbed.train()
+
+    assert max(asked) == 8
+    assert asked.count(8) == 1
+    assert "at most 256 tokens" in caplog.text
+    assert torch.allclose(setting.module.weight, undisturbed.module.weight, atol=1e-6)
+
+
+def test_where_the_smallest_pass_finds_no_memory_the_fit_is_refused(tmp_path):
+    """The error says how small the passes were and what to do; another error of torch stays what it is."""
+
+    def failing(error):
+        def logits(rows):
+            raise error
+
+        return logits
+
+    setting = Setting(tmp_path)
+    with pytest.raises(FitError, match=r"forward pass of 256 tokens.*max_tokens"):
+        train_with(setting, failing(torch.OutOfMemoryError("no memory")))
+    with pytest.raises(RuntimeError, match="another"):
+        train_with(setting, failing(RuntimeError("another")))
+
+
+def train_with(setting, logits):
+    """Train with other class scores."""
+    setting.task = replace(setting.task, logits=logits)
+    return setting.train()
