@@ -14,8 +14,8 @@ from tunewise.errors import StudyError
 from tunewise.study_file import check_study, read_study
 
 N_CASES = 2_000
-MOST_SECONDS = 1.0
-"""Of CPU, so that other work on the machine does not count."""
+MOST_SECONDS = 10.0
+"""Of CPU; what grows without bounds takes far more, the imports of a first check far less."""
 
 STUDY = {
     "name": "mine",
@@ -229,7 +229,7 @@ def test_the_study_that_is_mutated_is_right(folder):
 )
 @given(study_files())
 def test_a_mutated_study_is_accepted_or_refused_in_words(folder, data):
-    """Problems have a line and a message; a file without problems is read; nothing else is raised, and nothing takes a second."""
+    """Problems have a line and a message; a file without problems is read; nothing else is raised, and nothing runs away."""
     path = Path(folder) / f"study_{os.getpid()}.yaml"
     path.write_bytes(data)
     started = time.process_time()
