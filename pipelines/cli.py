@@ -152,8 +152,8 @@ def methods(name: Annotated[str | None, typer.Argument(metavar="[METHOD]", help=
     """List the ways of using a backbone, or the settings of one."""
     known = catalogue()
     if name is None:
-        rows = [(one.name, one.family, ", ".join(sorted(one.needs)) or "text", one.summary) for one in known.values()]
-        out.print(table(("method", "family", "needs", "summary"), rows))
+        rows = [(one.name, one.family, f"{one.summary} Trains {one.trains}. {one.source}.") for one in known.values()]
+        out.print(table(("method", "family", "idea, what is trained, source"), rows))
         return
     if name not in known:
         raise StudyError(f"There is no method {name!r}. There are {', '.join(known)}.")

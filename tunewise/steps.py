@@ -352,6 +352,7 @@ def compare(place: Workplace, backbones: Mapping[str, Backbone] | None = None) -
     from tunewise.evaluation.outcomes import latest_rows
     from tunewise.planning.kept import compared
     from tunewise.verdict import build_verdict, write_page
+    from tunewise.verdict.earlier import earlier_of
 
     dataset = prepare_dataset(place)
     reference = split_dataset(place, dataset)
@@ -371,6 +372,7 @@ def compare(place: Workplace, backbones: Mapping[str, Backbone] | None = None) -
         texts=texts,
         findings=[finding.to_json() for finding in found],
         estimates=compared(place.study.name, place.home),
+        earlier=earlier_of(place.study, rows, split.fingerprint, place.home),
     )
     page = write_page(verdict, page_folder(place))
     note_comparison(place.study.name, rows, split_sha256=split.fingerprint, metric=place.study.metric, home=place.home)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tunewise.outcome import Missing, Outcome, Row
     from tunewise.planning.kept import Compared
     from tunewise.study import Study
+    from tunewise.verdict.earlier import Earlier
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Verdict:
     """The audit's: ``name``, ``passed``, ``message``."""
     estimates: tuple[Compared, ...] = ()
     """What the latest run was estimated to take and took, by variant; empty where none was estimated."""
+    earlier: Earlier | None = None
+    """The last comparison on other data, on the texts that both have."""
 
     @property
     def sentence(self) -> str:
@@ -88,7 +91,7 @@ class Verdict:
         return {axis.name: {metric: self.frontier(axis.name, metric) for metric in metrics} for axis in AXES}
 
 
-def build_verdict(
+def build_verdict(  # noqa: PLR0913 - what stands beside the rows, each of its own kind
     study: Study,
     rows: Iterable[Row],
     missing: Iterable[Missing] = (),
@@ -96,6 +99,7 @@ def build_verdict(
     texts: Mapping[str, Text] | None = None,
     findings: Sequence[Mapping[str, Any]] = (),
     estimates: Sequence[Compared] = (),
+    earlier: Earlier | None = None,
 ) -> Verdict:
     """Return what the outcomes in ``rows`` say.
 
@@ -106,6 +110,7 @@ def build_verdict(
         texts: Test texts by id, for the errors to read.
         findings: The audit's findings, each with ``name``, ``passed`` and ``message``.
         estimates: What the latest run was estimated to take, beside what it took.
+        earlier: The last comparison on other data.
 
     Raises:
         ComparisonError: If the outcomes do not answer the same test texts, or one fit is given twice.
@@ -119,4 +124,5 @@ def build_verdict(
         missing=lacking,
         findings=tuple(dict(finding) for finding in findings),
         estimates=tuple(estimates),
+        earlier=earlier,
     )

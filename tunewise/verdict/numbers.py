@@ -40,6 +40,7 @@ def numbers(verdict: Verdict) -> dict[str, Any]:
             "hardest_texts": [_hard_text(text) for text in verdict.hardest],
             "missing": [asdict(fit) for fit in verdict.missing],
             "audit": verdict.findings,
+            "earlier": verdict.earlier and asdict(verdict.earlier),
             "estimates": [asdict(one) for one in verdict.estimates],
             "study_file": verdict.study.model_dump(mode="json"),
         }

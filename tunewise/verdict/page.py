@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from tunewise.artifacts import MANIFEST, new_folder
 from tunewise.errors import ComparisonError
-from tunewise.verdict import estimates, pictures, sections, table
+from tunewise.verdict import earlier, estimates, pictures, sections, table
 from tunewise.verdict.costs import AXES
 from tunewise.verdict.markdown import as_markdown
 from tunewise.verdict.numbers import numbers, plain
@@ -114,6 +114,7 @@ def _texts(verdict: Verdict) -> dict[str, object]:
         "errors": ("Wrong answers", hardest),
         "confusion": ("Confusion", rows),
         "curves": ("Training curves", has_curves),
+        "earlier": ("Then and now", verdict.earlier),
         "estimates": ("Estimate and fact", verdict.estimates),
         "data": ("Data audit", verdict.findings),
         "provenance": ("Provenance", True),
@@ -136,6 +137,13 @@ def _texts(verdict: Verdict) -> dict[str, object]:
         "families": pictures.families(verdict),
         "hardest": hardest,
         "has_curves": has_curves,
+        "earlier": verdict.earlier
+        and {
+            "at": verdict.earlier.at,
+            "heading": earlier.heading(verdict.earlier),
+            "sentence": verdict.earlier.sentence,
+            "rows": earlier.table(verdict.earlier),
+        },
         "estimates": estimates.rows(verdict),
         "findings": sections.findings(verdict),
         "uncommitted": _uncommitted(verdict),
