@@ -35,6 +35,9 @@ def only_what_may_pass(context: dg.AssetExecutionContext) -> Iterator[None]:
         raise
     except dg.Failure:
         raise
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interruption:
+        # Dagster's policy would start an interrupted step again.
+        raise dg.Failure(f"{type(interruption).__name__}: the step was interrupted.", allow_retries=False) from interruption
     except Exception as error:
         said = words_of(error)
         raise dg.Failure(said, allow_retries=False) from error
