@@ -73,9 +73,9 @@ def adapted_asset(study: Study, base: Path, variant: Variant) -> dg.AssetsDefini
             # Settings that are refused were typed for this run alone; what the study declares has not failed by them.
             asked = replace(variant, settings=settings_of(variant, config))
             fits = fit_variant(place, asked, split, _backbone(place, variant, models))
-        link = tracker.log_rows(study, fits.rows, _origin(context)) if fits.rows else None
-        context.add_output_metadata(metadata.of_fits(fits, link))
-        return _whole(variant, fits, link)
+            link = tracker.log_rows(study, fits.rows, _origin(context)) if fits.rows else None
+            context.add_output_metadata(metadata.of_fits(fits, link))
+            return _whole(variant, fits, link)
 
     return adapted
 

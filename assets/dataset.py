@@ -42,8 +42,8 @@ def dataset_asset(study: Study, base: Path) -> dg.AssetsDefinition:
     def dataset(context: dg.AssetExecutionContext, store: ArtifactStore, progress: dg.ResourceParam[Any]) -> ArtifactRef:
         with only_what_may_pass(context):
             reference = prepare_dataset(store.workplace(study, base, progress))
-        context.add_output_metadata(metadata.of_dataset(read_stored_dataset(reference)))
-        return reference
+            context.add_output_metadata(metadata.of_dataset(read_stored_dataset(reference)))
+            return reference
 
     return dataset
 
@@ -75,9 +75,12 @@ def split_asset(study: Study, base: Path) -> dg.AssetsDefinition:
         place = store.workplace(study, base, progress)
         with only_what_may_pass(context):
             reference = split_dataset(place, dataset)
-        yield dg.Output(reference, metadata=metadata.of_split(read_stored_split(reference)))
-        backbone, why_none = _limiting(study, base, models, progress)
-        for finding in audit_split(place, dataset, reference, backbone, why_none=why_none):
+            sided = metadata.of_split(read_stored_split(reference))
+        yield dg.Output(reference, metadata=sided)
+        with only_what_may_pass(context):
+            backbone, why_none = _limiting(study, base, models, progress)
+            findings = audit_split(place, dataset, reference, backbone, why_none=why_none)
+        for finding in findings:
             yield _as_check(finding, key)
 
     return split

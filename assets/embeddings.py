@@ -48,7 +48,7 @@ def embeddings_asset(study: Study, base: Path, backbone: str) -> dg.AssetsDefini
         with only_what_may_pass(context):
             opened = models.open(study, base, backbone, progress)
             reference = embed_split(store.workplace(study, base, progress), split, opened)
-        context.add_output_metadata(metadata.of_report(read_stored_report(reference)))
-        return reference
+            context.add_output_metadata(metadata.of_report(read_stored_report(reference)))
+            return reference
 
     return embeddings

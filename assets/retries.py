@@ -18,6 +18,13 @@ PASSING = (UnreachableError, ConnectionError, TimeoutError)
 log = logging.getLogger("tunewise.retries")
 
 
+class InterruptedStepError(dg.DagsterExecutionInterruptedError, dg.DagsterError):
+    """Ends a step and its run as an interruption does.
+
+    A plain one Dagster would take to the step's retry policy and start the step again; its own errors it lets through.
+    """
+
+
 @contextmanager
 def only_what_may_pass(context: dg.AssetExecutionContext) -> Iterator[None]:
     """Let errors that may pass be tried again, and turn all others into failures that are not.
@@ -26,6 +33,7 @@ def only_what_may_pass(context: dg.AssetExecutionContext) -> Iterator[None]:
 
     Raises:
         dagster.Failure: Instead of an error that a retry would only repeat.
+        InterruptedStepError: Instead of an interruption.
     """
     try:
         yield
@@ -36,8 +44,7 @@ def only_what_may_pass(context: dg.AssetExecutionContext) -> Iterator[None]:
     except dg.Failure:
         raise
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interruption:
-        # Dagster's policy would start an interrupted step again.
-        raise dg.Failure(f"{type(interruption).__name__}: the step was interrupted.", allow_retries=False) from interruption
+        raise InterruptedStepError("The step was interrupted.") from interruption
     except Exception as error:
         said = words_of(error)
         raise dg.Failure(said, allow_retries=False) from error

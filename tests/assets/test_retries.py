@@ -61,6 +61,27 @@ def test_what_would_only_repeat_is_tried_once(attempts, error):
     assert str(error) in failure.user_failure_data.description
 
 
+@pytest.mark.parametrize("interruption", [dg.DagsterExecutionInterruptedError, KeyboardInterrupt])
+def test_an_interrupted_step_is_not_tried_again_and_nothing_follows(interruption):
+    """Ctrl-C ends the run: the step is not started anew, and the one after it not at all."""
+    made = []
+
+    @dg.asset(retry_policy=AT_ONCE)
+    def first(context: dg.AssetExecutionContext) -> None:
+        made.append("first")
+        with only_what_may_pass(context):
+            raise interruption
+
+    @dg.asset
+    def second() -> None:
+        made.append("second")
+
+    done = dg.materialize([first, second], raise_on_error=False, run_config=QUIET)
+
+    assert made == ["first"]
+    assert not done.success
+
+
 def test_pauses_grow():
     """About four seconds, then about twelve, each moved by chance so that steps do not come back together."""
     one, two = (RETRIES._replace(jitter=None).calculate_delay(n) for n in (1, 2))

@@ -238,7 +238,7 @@ def test_a_mutated_study_is_accepted_or_refused_in_words(folder, data):
 
     assert spent < MOST_SECONDS
     assert all(problem.line >= 1 and problem.message for problem in problems)
-    assert "\n".join(map(str, problems)).encode("utf-8").isascii() in {True, False}
+    "\n".join(map(str, problems)).encode("utf-8")  # raises where a problem could not be printed
     if problems:
         with pytest.raises(StudyError, match="is no valid study"):
             read_study(path)
