@@ -1,6 +1,7 @@
 """What every test stands on: one thread, a home of its own, and our own warnings as errors."""
 
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -49,6 +50,32 @@ def home(tmp_path, monkeypatch):
     """A home of the test's own."""
     monkeypatch.setenv("TUNEWISE_HOME", str(tmp_path / "home"))
     return Home.default()
+
+
+@pytest.fixture
+def tunewise_apart(monkeypatch, capsys):
+    """Return a function that calls the command line and returns its exit code, what it printed and what it said beside."""
+    from pipelines import cli
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tunewise", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        code = cli._exit_code()
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def tunewise(tunewise_apart):
+    """Return a function that calls the command line and returns its exit code and all that it said."""
+
+    def call(*arguments):
+        code, printed, beside = tunewise_apart(*arguments)
+        return code, printed + beside
+
+    return call
 
 
 @pytest.fixture

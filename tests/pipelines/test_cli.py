@@ -12,20 +12,6 @@ from pipelines.launch import ALLOCATOR, environment
 from tunewise.toy_study import write_toy_study
 
 
-@pytest.fixture
-def tunewise(monkeypatch, capsys):
-    """Return a function that calls the command and returns its exit code and what it printed."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tunewise", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        code = cli._exit_code()
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return call
-
-
 def test_methods_lists_the_catalogue(tunewise):
     """Every method stands in the table."""
     code, said = tunewise("methods")

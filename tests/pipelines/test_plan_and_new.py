@@ -2,12 +2,10 @@
 
 import csv
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from pipelines import cli
 from pipelines.estimated_run import WHOLE, Remaining, estimated
 from pipelines.plan_table import print_plan
 from tunewise.planning.contents import ClassRows, Download, Plan, PlannedFit
@@ -20,20 +18,6 @@ from tunewise.testing import tiny_encoder
 from tunewise.toy_study import write_toy_study
 
 COST = Cost(seconds=10.0, cpu_seconds=9.0, peak_bytes=1_000_000_000, disk_bytes=2_000_000, source="measured")
-
-
-@pytest.fixture
-def tunewise(monkeypatch, capsys):
-    """Return a function that calls the command and returns its exit code, what it printed and what it said beside."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tunewise", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        code = cli._exit_code()
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture
@@ -82,21 +66,21 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_new_study_is_right_and_runs(name, tunewise, backbone, tmp_path, monkeypatch):
+def test_a_new_study_is_right_and_runs(name, tunewise_apart, backbone, tmp_path, monkeypatch):
     """From any table to the comparison without a word in between: new, check, run as a notebook does."""
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "mine.csv", *TABLES[name])
     decided = ["--text", TABLES[name][0][0], "--label", TABLES[name][0][1]] if name == "odd names" else []
-    code, said, _ = tunewise("new", "mine.csv", "--backbone", f"path:{backbone}", *decided)
+    code, said, _ = tunewise_apart("new", "mine.csv", "--backbone", f"path:{backbone}", *decided)
 
     assert code == 0
     assert said.endswith("Next: tunewise plan mine.yaml\n")
-    assert tunewise("check", "mine.yaml")[:2] == (0, "1 study is right.\n")
+    assert tunewise_apart("check", "mine.yaml")[:2] == (0, "1 study is right.\n")
     verdict = run("mine.yaml", only=["majority", "tfidf_logistic"])
     assert [one.variant for one in verdict.standings if one.variant != "majority"] == ["tfidf_logistic"]
 
 
-def test_given_tables_in_latin_1_run(tunewise, ready_home, backbone, tmp_path, monkeypatch):
+def test_given_tables_in_latin_1_run(tunewise_apart, ready_home, backbone, tmp_path, monkeypatch):
     """The tables beside the first are read in the encoding that was said."""
     monkeypatch.chdir(tmp_path)
     rows = labelled(["für", "wider"], 30)
@@ -104,39 +88,39 @@ def test_given_tables_in_latin_1_run(tunewise, ready_home, backbone, tmp_path, m
         write_csv(
             tmp_path / f"notes_{side}.csv", ["text", "label"], [[f"{text} {side}", label] for text, label in rows], "latin-1"
         )
-    code, said, _ = tunewise("new", "notes_train.csv", "--backbone", f"path:{backbone}", "--encoding", "latin-1")
+    code, said, _ = tunewise_apart("new", "notes_train.csv", "--backbone", f"path:{backbone}", "--encoding", "latin-1")
 
     assert code == 0
     assert "Wrote notes.yaml" in said
-    assert tunewise("run", "notes.yaml", "--only", "majority")[0] == 0
+    assert tunewise_apart("run", "notes.yaml", "--only", "majority")[0] == 0
     numbers = json.loads((ready_home.study("notes") / "comparison" / "comparison.json").read_text())
     assert numbers["classes"] == ["für", "wider"]
     assert numbers["n_test_texts"] == 60
 
 
-def test_what_cannot_be_decided_ends_the_command_with_the_remedy(tunewise, tmp_path, monkeypatch):
+def test_what_cannot_be_decided_ends_the_command_with_the_remedy(tunewise_apart, tmp_path, monkeypatch):
     """One line, no file, exit code 1; a name that is no study file's is refused before anything is read."""
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "two.csv", ["left", "right", "label"], [[a, a[::-1], b] for a, b in labelled("ab", 20)])
-    code, _, err = tunewise("new", "two.csv")
+    code, _, err = tunewise_apart("new", "two.csv")
 
     assert code == 1
     assert "cannot be told which column holds the text" in err
     assert "--text COLUMN" in err
     assert not list(tmp_path.glob("*.yaml"))
-    assert "a study file ends in .yaml" in tunewise("new", "two.csv", "--out", "two.txt")[2]
+    assert "a study file ends in .yaml" in tunewise_apart("new", "two.csv", "--out", "two.txt")[2]
 
 
-def test_a_plan_is_printed_kept_and_compared(tunewise, ready_home, studies):
+def test_a_plan_is_printed_kept_and_compared(tunewise_apart, ready_home, studies):
     """The plan sums up, the run begins with its line and keeps it, the page sets it beside the fact."""
     write_toy_study(studies / "toy", ["majority", "tfidf_logistic"])
-    code, said, _ = tunewise("plan", "toy")
+    code, said, _ = tunewise_apart("plan", "toy")
     assert code == 0
     assert "never fitted" in said
     assert "The quick budget fits on" in said
     assert "2 fits to do, 0 reused, about" in said.splitlines()[-1]
 
-    code, _, err = tunewise("run", "toy")
+    code, _, err = tunewise_apart("run", "toy")
     assert code == 0
     assert "2 fits to do, 0 reused, about" in err
     page = (ready_home.study("toy") / "comparison" / "index.html").read_text()
@@ -146,17 +130,17 @@ def test_a_plan_is_printed_kept_and_compared(tunewise, ready_home, studies):
     assert numbers["estimates"][1]["seconds"] > 0
     assert read_estimate("toy", ready_home)["took_seconds"] > 0
 
-    code, said, _ = tunewise("plan", "toy", "--json")
+    code, said, _ = tunewise_apart("plan", "toy", "--json")
     told = json.loads(said)
     assert (told["total"]["n_to_run"], told["total"]["n_reused"]) == (0, 2)
-    assert "fits to do" not in tunewise("run", "toy")[2]
+    assert "fits to do" not in tunewise_apart("run", "toy")[2]
     assert len(read_estimate("toy", ready_home)["fits"]) == 2
 
 
-def test_a_run_of_unknown_cost_says_and_keeps_nothing(tunewise, ready_home, studies):
+def test_a_run_of_unknown_cost_says_and_keeps_nothing(tunewise_apart, ready_home, studies):
     """Nothing is measured for a run: without a plan it starts at once, and its page has no such table."""
     write_toy_study(studies / "toy", ["majority"])
-    code, _, err = tunewise("run", "toy")
+    code, _, err = tunewise_apart("run", "toy")
 
     assert code == 0
     assert "to do" not in err

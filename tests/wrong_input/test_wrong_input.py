@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import tunewise
-from pipelines import cli
 from tunewise.data.tables import NOTE, read_file
 from tunewise.errors import DataError, SourceError, TunewiseError
 from tunewise.sources.unpacking import extract_file, extract_folder
@@ -154,24 +153,10 @@ def test_a_wrong_archive_is_refused(case, tmp_path):
     assert not [path for path in (tmp_path / "kept").rglob("*") if path.is_file() and path.name not in {"target", "x"}]
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that calls the command line and returns its exit code and what it printed."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tunewise", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        code = cli._exit_code()
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return call
-
-
-def test_the_command_shows_every_wrong_study_file_without_a_stack(command, tmp_path):
+def test_the_command_shows_every_wrong_study_file_without_a_stack(tunewise, tmp_path):
     """`tunewise check` ends with 1 and prints the problem, for each of them."""
     paths = [cases.write_study_file(case, tmp_path / case.name) for case in cases.STUDY_FILES]
-    code, said = command("check", *paths)
+    code, said = tunewise("check", *paths)
 
     assert code == 1
     assert "Traceback" not in said
@@ -179,28 +164,28 @@ def test_the_command_shows_every_wrong_study_file_without_a_stack(command, tmp_p
 
 
 @pytest.mark.parametrize("name", ["short_row", "parquet_cut", "one_class"])
-def test_the_command_shows_a_wrong_table_without_a_stack(command, tmp_path, monkeypatch, name):
+def test_the_command_shows_a_wrong_table_without_a_stack(tunewise, tmp_path, monkeypatch, name):
     """`tunewise run` ends with 1, prints the refusal, and shows the stack where it is asked for."""
     (case,) = (case for case in cases.TABLES if case.name == name)
     path = cases.write_study(case, tmp_path / "study")
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    code, said = command("run", path)
+    code, said = tunewise("run", path)
 
     assert code == 1
     assert "dataset failed: " in said
     assert re.search(case.refused, said, re.DOTALL)
     assert "Traceback" not in said
     assert "Stack Trace" not in said
-    assert "Stack Trace" in command("run", path, "--debug")[1]
+    assert "Stack Trace" in tunewise("run", path, "--debug")[1]
 
 
-def test_home_folder_of_another(command, tmp_path, monkeypatch):
+def test_home_folder_of_another(tunewise, tmp_path, monkeypatch):
     """A home that is a file is said to be none."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TUNEWISE_HOME", str(tmp_path / "file"))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     (case,) = (case for case in cases.TABLES if case.name == "semicolons")
-    code, said = command("run", cases.write_study(case, tmp_path / "study"))
+    code, said = tunewise("run", cases.write_study(case, tmp_path / "study"))
 
     assert code == 1
     assert "Traceback" not in said

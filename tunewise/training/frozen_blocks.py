@@ -1,8 +1,9 @@
 """Computes the frozen blocks below the lowest trained one once per text, and lets training start above them.
 
 What lies below the lowest trained layer gives the same hidden states for a text in every epoch, seed and trial,
-so they are computed once, kept in a memory-mapped file and shared by every fit that freezes the same blocks
-of the same backbone. Dropout is off there, with or without the file: a state that is kept cannot be dropped anew.
+so they are computed once and kept in a memory-mapped file: in the fit's own folder, or in a cache that fits which
+freeze the same blocks of the same backbone share, where `Runtime.states` names one. Dropout is off there, with or
+without the file: a state that is kept cannot be dropped anew.
 
 States have the precision of the device's matrix products. In bfloat16 they are rounded where they are handed to
 the first trained block, kept or not, so that what is kept changes no result by more than the batches it was
